@@ -179,7 +179,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   })
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   app.decorate('registry', registry)
-  return app as Api
+  return app as unknown as Api
 }
 
 /** Answers with the envelope of one error. Used by the error handler and by handlers that stream. */
