@@ -123,11 +123,12 @@ export interface TestProcess {
 
 /**
  * Starts `node FILE --config …` as the agent does and waits for its `/healthz` if it has a port.
- * `file` is relative to the top of the tree: `services/mdb/mdb.ts`.
+ * `file` is relative to the top of the tree: `services/mdb/mdb.ts`. `probe`: the port of its HTTP where it is not `port`.
  */
 export async function startProcess(
   file: string,
   partial: Partial<ProcessConfig> & { data: string },
+  probe = partial.port,
 ): Promise<TestProcess> {
   const config: ProcessConfig = {
     environment: 'test',
@@ -149,11 +150,11 @@ export async function startProcess(
   child.stdout.on('data', (chunk) => (output = (output + chunk).slice(-200_000)))
   child.stderr.on('data', (chunk) => (output = (output + chunk).slice(-200_000)))
   const exited = new Promise<void>((done) => child.once('exit', () => done()))
-  if (config.port !== undefined) {
+  if (probe !== undefined) {
     try {
       await until(`${file} is alive`, async () => {
         if (child.exitCode !== null) return true
-        return (await fetch(`http://127.0.0.1:${config.port}/healthz`)).ok
+        return (await fetch(`http://127.0.0.1:${probe}/healthz`)).ok
       })
     } catch (error) {
       child.kill('SIGKILL')
