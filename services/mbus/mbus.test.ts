@@ -86,7 +86,7 @@ test('who may log in, publish, subscribe and read; over TCP and WebSocket', asyn
   t.deepEqual(seen.other.toSorted(), [message(2), 'milepost/state/gw/channels/2/config'])
   t.deepEqual(seen.narrow, [message(1)])
 
-  const cut = new Promise((resolve) => root.once('close', resolve))
+  const cut = new Promise<void>((resolve) => root.once('close', () => resolve()))
   root.publish(message(1), '{}', { qos: 1 }, () => {})
   await cut
   await service.publishAsync(message(1), '{"last":true}', { qos: 1 })
