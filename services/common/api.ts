@@ -138,7 +138,9 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     request.limits = parseLimits(request.headers['x-milepost-limits'])
   })
   app.addHook('onResponse', async (request, reply) => {
-    const level = reply.statusCode >= 500 ? 'error' : 'debug'
+    const { statusCode } = reply
+    const probe = open_paths.has(request.url)
+    const level = statusCode < 500 || probe ? 'debug' : statusCode === 503 ? 'warn' : 'error'
     request.log[level](
       {
         method: request.method,
