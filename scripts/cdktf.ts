@@ -1,0 +1,87 @@
+/** Runs cdktf's command line for a stack: node scripts/cdktf.ts deploy|diff|destroy [STACK]. Its output is made readable. */
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { root } from './state.ts'
+
+interface Tools {
+  terraform: string
+  config: string
+  node: string
+}
+
+function tools(): Tools {
+  const file = join(root, '.milepost/tools/tools.json')
+  if (!existsSync(file)) throw new Error('the tools are not set up: run "node scripts/setup.mjs start" first')
+  return JSON.parse(readFileSync(file, 'utf8')) as Tools
+}
+
+/** Runs one command on a stack. Resolves with whether anything changed; rejects with what failed. */
+export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: string): Promise<boolean> {
+  const { terraform, config, node } = tools()
+  const args = [join(root, 'node_modules/cdktf-cli/bundle/bin/cdktf.js'), command, stack]
+  if (command !== 'diff') args.push('--auto-approve')
+  args.push('--skip-provider-lock')
+  const env = {
+    ...process.env,
+    PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`,
+    TERRAFORM_BINARY_NAME: terraform,
+    TF_CLI_CONFIG_FILE: config,
+    CHECKPOINT_DISABLE: '1',
+    CDKTF_DISABLE_PLUGIN_CACHE_ENV: '1',
+    CI: 'true',
+    FORCE_COLOR: '0',
+    NO_COLOR: '1',
+  }
+  const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const last: string[] = []
+  let changed = false
+  const read = (stream: NodeJS.ReadableStream) =>
+    createInterface({ input: stream }).on('line', (raw) => {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
+      const line = raw.replace(/\x1b\[[0-9;]*m/g, '').replace(new RegExp(`^\\s*${stack}\\s{2}`), '')
+      last.push(line)
+      if (last.length > 40) last.shift()
+      if (/^Apply complete!|^Destroy complete!/.test(line.trim()) && !/ 0 added, 0 changed, 0 destroyed/.test(line))
+        changed = true
+      const shown = readable(line, command)
+      if (shown !== undefined) process.stdout.write(`${shown}\n`)
+    })
+  read(child.stdout)
+  read(child.stderr)
+  const code = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (status) => resolve(status ?? 1))
+  })
+  if (code !== 0)
+    throw new Error(
+      `cdktf ${command} ${stack} failed; the same command again goes on where it stopped. Its last lines:\n${last
+        .filter((line) => line.trim() !== '')
+        .slice(-25)
+        .join('\n')}`,
+    )
+  return changed
+}
+
+/** What a person wants to see of a line; undefined: nothing. */
+function readable(line: string, command: string): string | undefined {
+  const text = line.trim()
+  const said = /^null_resource\.(\w+) .*\(local-exec\): (.*)$/.exec(text)
+  if (said) return said[2]?.startsWith('Executing:') ? undefined : `  ${said[1]?.padEnd(12)} ${said[2]}`
+  if (command === 'diff') return /^(#|[-+~]|Plan:|No changes)/.test(text) ? `  ${text}` : undefined
+  if (/^(No changes|Plan:|Apply complete|Destroy complete|Error)/.test(text)) return `  ${text}`
+  return undefined
+}
+
+if (import.meta.main) {
+  const [command, stack = 'home'] = process.argv.slice(2)
+  try {
+    if (command !== 'deploy' && command !== 'diff' && command !== 'destroy')
+      throw new Error('usage: node scripts/cdktf.ts deploy|diff|destroy [STACK]')
+    await cdktf(command, stack)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    process.exit(1)
+  }
+}
