@@ -197,6 +197,29 @@ async function findProvider() {
   }
 }
 
+/** A Node for cdktf's command line, which has prebuilt parts for Node 20 and 22 alone. */
+async function findCdktfNode() {
+  for (const folder of (process.env.PATH ?? '').split(':')) {
+    const node = join(folder, 'node')
+    // Not the one of an npm package that npm itself puts in front while it runs a script.
+    if (!folder.includes('node_modules') && existsSync(node) && /^v2[02]\./.test(version(node) ?? '')) return node
+  }
+  const folder = join(cache, 'node22')
+  const node = join(folder, 'node_modules/.bin/node')
+  if (existsSync(node)) return node
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(
+    join(folder, 'package.json'),
+    '{"private":true,"allowScripts":{"node":true},"dependencies":{"node":"22"}}\n',
+  )
+  try {
+    await run('fetching Node 22 for cdktf', 'npm', ['install', '--no-audit', '--no-fund', '--prefix', folder])
+  } catch (error) {
+    giveUp(`Node 22, which cdktf's command line needs, could not be installed:\n${error.message}`)
+  }
+  return node
+}
+
 async function infrastructure() {
   const tools = join(root, '.milepost/tools')
   const settings = join(tools, 'tools.json')
@@ -218,27 +241,7 @@ async function infrastructure() {
       `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(join(tools, 'providers'))}\n  }\n}\n`,
     )
   } else writeFileSync(config, '# the registry is asked for providers\n')
-  // cdktf's command line has prebuilt parts for Node 20 and 22 alone.
-  let node = process.execPath
-  if (!/^v2[02]\./.test(process.version)) {
-    const folder = join(cache, 'node22')
-    node = join(folder, 'node_modules/.bin/node')
-    if (!existsSync(node)) {
-      try {
-        await run('fetching Node 22 for cdktf', 'npm', [
-          'install',
-          '--no-audit',
-          '--no-fund',
-          '--allow-scripts=node',
-          '--prefix',
-          folder,
-          'node@22',
-        ])
-      } catch (error) {
-        giveUp(`Node 22, which cdktf's command line needs, could not be installed:\n${error.message}`)
-      }
-    }
-  }
+  const node = await findCdktfNode()
   writeFileSync(settings, `${JSON.stringify({ terraform: path, config, node }, null, 2)}\n`)
 }
 
