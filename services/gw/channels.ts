@@ -72,7 +72,7 @@ const defaults: Omit<Editable, 'name' | 'protocol' | 'port'> = {
   login_timeout: 30,
   connections_max: 20_000,
   connections_per_peer_max: 10_000,
-  messages_ttl: 31_536_000,
+  messages_ttl: 0,
 }
 
 /** Changes of single letters that make one word of another. */
