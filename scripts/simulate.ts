@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { Device, Tally } from './devices/device.ts'
 import { encoderOf, identOf } from './devices/index.ts'
 import { Progress, table } from './devices/progress.ts'
-import { channelOf, homeSite } from './devices/site.ts'
+import { channelOf, siteAt } from './devices/site.ts'
 
 const help = `usage: npm run simulate -- [options]
 
@@ -147,7 +147,7 @@ async function findTargets(
     found[0]!.port = number('port', values.port, 1)
     return found
   }
-  const site = homeSite(values.url, values['token-file'])
+  const site = siteAt(values.url, values['token-file'])
   for (const [i, protocol] of protocols.entries()) {
     const channel = await channelOf(site, protocol)
     found[i]!.port = channel.port

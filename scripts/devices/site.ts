@@ -11,14 +11,19 @@ export interface Site {
   token: string
 }
 
-/** The home environment; throws with the remedy when it was never started. */
-export function homeSite(url = 'http://127.0.0.1:7000', tokenFile?: string): Site {
-  const file = tokenFile ?? join(stateFolder, 'environments/home/admin-token')
+/** A front door with the token that lies in a file, home's if none is named; throws with the remedy when there is none. */
+export function siteAt(url = 'http://127.0.0.1:7000', tokenFile = tokenFileOf('home')): Site {
   try {
-    return { url, token: readFileSync(file, 'utf8').trim() }
+    return { url, token: readFileSync(tokenFile, 'utf8').trim() }
   } catch {
-    throw new Error(`there is no token in ${file}: start Milepost first (npm start), or give --token-file`)
+    throw new Error(`there is no token in ${tokenFile}: start Milepost first (npm start), or give --token-file`)
   }
+}
+
+/** Where the first token of an environment lies. `home`: home's token file, beside which the others lie. */
+export function tokenFileOf(environment: string, home?: string): string {
+  const folder = home === undefined ? join(stateFolder, 'environments') : join(home, '../..')
+  return join(folder, environment, 'admin-token')
 }
 
 /** One REST call through the front door; throws ApiError with the reason. */

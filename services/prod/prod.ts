@@ -36,7 +36,8 @@ export async function createProd(
     labelNames: ['system', 'status'],
     registers: [app.registry],
   })
-  const upstreams = { gw: urls.tgctl, mdb: urls.mdb, admin: urls.admin }
+  // Only the home environment has an ADMIN behind it.
+  const upstreams = { gw: urls.tgctl, mdb: urls.mdb, ...(urls.admin ? { admin: urls.admin } : {}) }
   const systems = new Set(['platform', ...Object.keys(upstreams)])
   app.addHook('onResponse', async (request, reply) => {
     const system = request.url.split(/[/?]/, 2)[1] ?? ''
