@@ -75,7 +75,7 @@ export function addDevices(service: Service): void {
     await check(plain)
     const [next] = await db.query<{ id: number }>(`select nextval(pg_get_serial_sequence('devices', 'id')) as id`)
     const id = next?.id ?? 0
-    const row = { name: item.ident, type: null, messages_ttl: messages_ttl_default_s, ...item }
+    const row = { name: item.ident, type: null, messages_ttl: 0, ...item }
     const [container_id = 0] = await containers.create(account, [
       { name: `gw.devices.${id}.messages`, ttl: row.messages_ttl },
     ])

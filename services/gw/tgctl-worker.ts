@@ -136,8 +136,6 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
     clearInterval(sweep)
     accounts.close()
     await api.close()
-    // Else the channel to the master keeps the process.
-    process.disconnect()
   })
   await api.listen({ host: config.host, port: config.port ?? 0 })
 
