@@ -19,8 +19,6 @@ import {
 } from './collection.ts'
 import type { Device } from './model.ts'
 
-const messages_ttl_default_s = 0
-
 const fields = ['id', 'account_id', 'name', 'ident', 'type', 'messages_ttl', 'container_id'] as const
 const answerFields = [...fields, 'created'] as const
 

@@ -17,7 +17,7 @@ export interface ChannelEvent {
   reason?: string
 }
 
-/** Records of one channel's log in a second: a flood of bad connections must not fill the store. */
+/** Records of one kind in one channel's log in a second: a flood of bad connections must neither fill the store nor hide the rest. */
 const events_per_second_max = 50
 /** Records that wait while MDB is away; beyond it the newest are dropped and counted. */
 const waiting_max = 10_000
@@ -32,7 +32,8 @@ interface Recorded {
 export class Events {
   readonly #bus: Bus
   readonly #options: { mdb: string; token: string; instance: string; log: Logger }
-  readonly #second = new Map<number, { channel: Channel; count: number; suppressed: number }>()
+  /** Of this second, by channel and kind of event. */
+  readonly #second = new Map<string, { channel: Channel; kind: object; count: number; suppressed: number }>()
   #waiting: Recorded[] = []
   #flushing: Promise<void> | undefined
   readonly #timers: NodeJS.Timeout[]
@@ -45,8 +46,10 @@ export class Events {
   }
 
   emit(channel: Channel, event: ChannelEvent): void {
-    let second = this.#second.get(channel.id)
-    if (!second) this.#second.set(channel.id, (second = { channel, count: 0, suppressed: 0 }))
+    const kind = event.code === undefined ? { of: event.event } : { of: event.event, code: event.code }
+    const key = `${channel.id}/${event.event}/${event.code}`
+    let second = this.#second.get(key)
+    if (!second) this.#second.set(key, (second = { channel, kind, count: 0, suppressed: 0 }))
     if (++second.count > events_per_second_max) second.suppressed++
     else this.#record(channel, event)
   }
@@ -62,10 +65,10 @@ export class Events {
     else this.#waiting.push({ container: channel.log_container_id, record })
   }
 
-  /** What was too much of the last second becomes one record. */
+  /** What was too much of the last second becomes one record a kind. */
   #nextSecond(): void {
-    for (const { channel, suppressed } of this.#second.values()) {
-      if (suppressed > 0) this.#record(channel, { event: 'suppressed', count: suppressed })
+    for (const { channel, kind, suppressed } of this.#second.values()) {
+      if (suppressed > 0) this.#record(channel, { event: 'suppressed', ...kind, count: suppressed })
     }
     this.#second.clear()
   }

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import test from 'ava'
 import mqtt from 'mqtt'
 import { until } from '#services/common/testing.ts'
@@ -260,25 +258,30 @@ test.serial('tg starts from what it knew while tgctl is away; SIGTERM closes wit
 
 test.serial('a worker that is killed or hangs is replaced, REST goes on', async (t) => {
   t.timeout(60_000)
+  const output = () => rig.processes.tgctl?.output() ?? ''
   const pids = () =>
-    [...(rig.processes.tgctl?.output() ?? '').matchAll(/"pid":(\d+).*"msg":"started"/g)].map((m) => Number(m[1]))
-  await until('workers run', () => pids().length >= 3)
-  const [, one, two] = [...new Set(pids())].sort((a, b) => a - b)
-  const report = join(rig.processes.tgctl?.config.data ?? '', 'reports', `${one}.json`)
-  process.kill(one!, 'SIGUSR2')
-  await until(
-    'it tells where it is',
-    () => JSON.parse(readFileSync(report, 'utf8')).javascriptStack.stack !== undefined,
-  )
-  process.kill(one!, 'SIGKILL')
-  await until('it is replaced', () => new Set(pids()).size >= 4)
+    [...output().matchAll(/"pid":(\d+).*"worker":\d+.*"msg":"Server listening/g)].map((m) => Number(m[1]))
+  await until('workers run', () => pids().length === 2)
+  const [one, two] = pids() as [number, number]
+  process.kill(one, 'SIGKILL')
+  await until('it is replaced', () => pids().length === 3)
   t.is((await rig.gw('GET', '/gw/channels/all')).status, 200)
-  process.kill(two!, 'SIGSTOP')
-  await until(
-    'the hanging one is killed',
-    () => (rig.processes.tgctl?.output() ?? '').includes('does not answer'),
-    20_000,
-  )
-  await until('it is replaced', () => new Set(pids()).size >= 5)
+  // A real hang: an endless loop, put into the worker through its debugger.
+  process.kill(two, 'SIGUSR1')
+  const debug = /Debugger listening on (ws:\S+)/
+  await until('it can be debugged', () => debug.test(output()))
+  const debuggerSocket = new WebSocket(debug.exec(output())?.[1] ?? '')
+  await new Promise((resolve) => debuggerSocket.addEventListener('open', resolve))
+  const expression = 'setTimeout(function hang() { for (;;); })'
+  debuggerSocket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } }))
+  await until('the hanging one is killed', () => output().includes('does not answer'), 20_000)
+  debuggerSocket.close()
+  const told =
+    output()
+      .split('\n')
+      .find((line) => line.includes('does not answer')) ?? '{}'
+  t.like(JSON.parse(told), { level: 50 })
+  t.regex(JSON.stringify(JSON.parse(told).stack), /hang/, 'it tells where it hung')
+  await until('it is replaced', () => pids().length === 4)
   for (let i = 0; i < 10; i++) t.is((await rig.gw('GET', '/gw/channels/all')).status, 200)
 })

@@ -84,6 +84,11 @@ export async function startRig(tg_count = 1): Promise<Rig> {
       })
   }
   const token = 'internal'
+  const read = async (path: string): Promise<Json[]> => {
+    const { status, result, errors } = await rig.gw('GET', path)
+    if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${errors[0]?.reason}`)
+    return result
+  }
   const rig: Rig = {
     ports: { tgctl: tgctl as number, mdb: mdb as number, tg: tg_ports, device: device_first },
     processes,
@@ -91,6 +96,8 @@ export async function startRig(tg_count = 1): Promise<Rig> {
     accounts,
     async start(name) {
       processes[name] = await (starts[name] as () => Promise<TestProcess>)()
+      // Alive is not ready: its tables may still be on the way.
+      if (name === 'tgctl') await until('tgctl is ready', async () => (await fetch(`${urls.tgctl}/readyz`)).ok)
     },
     async gw(method, path, body, headers = {}) {
       const response = await fetch(`${urls.tgctl}${path}`, {
@@ -117,8 +124,8 @@ export async function startRig(tg_count = 1): Promise<Rig> {
       })
       return channel
     },
-    messages: async (channel) => (await rig.gw('GET', `/gw/channels/${channel.id}/messages?count=1000000`)).result,
-    logs: async (channel) => (await rig.gw('GET', `/gw/channels/${channel.id}/logs?count=10000`)).result,
+    messages: (channel) => read(`/gw/channels/${channel.id}/messages?count=1000000`),
+    logs: (channel) => read(`/gw/channels/${channel.id}/logs?count=10000`),
     async stop() {
       await Promise.all(
         Object.entries(processes)
@@ -133,7 +140,6 @@ export async function startRig(tg_count = 1): Promise<Rig> {
   }
   await Promise.all(['mdb', 'mbus'].map((name) => rig.start(name)))
   await rig.start('tgctl')
-  await until('tgctl is ready', async () => (await fetch(`${urls.tgctl}/readyz`)).ok)
   await Promise.all(tg_ports.map((_, index) => rig.start(`tg-${index + 1}`)))
   return rig
 }

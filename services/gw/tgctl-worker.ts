@@ -1,5 +1,4 @@
 /** One of tgctl's workers: REST of channels and devices. Started by tgctl.ts alone. */
-import { join } from 'node:path'
 import { createApi, envelope } from '#services/common/api.ts'
 import { Bus } from '#services/common/bus.ts'
 import { Db } from '#services/common/db.ts'
@@ -16,6 +15,7 @@ import { migrations } from './schema.ts'
 const heartbeat_every_ms = 1_000
 const sweep_every_ms = 15_000
 const migrate_again_ms = 500
+const listen_anyway_after_ms = 2_000
 /** Retained states are published in slices, so that the bus does not have to drop any. */
 const announce_slice = 1_000
 
@@ -26,11 +26,6 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
   if (!config.postgres) throw new Error('configuration: "postgres" is missing')
   const { internal_token: token, urls } = config
 
-  // Where the master looks for the stack of a worker that hangs.
-  if (process.report) {
-    process.report.directory = join(config.data, 'reports')
-    process.report.filename = `${process.pid}.json`
-  }
   const heartbeat = setInterval(() => process.send?.('alive'), heartbeat_every_ms)
   process.send('alive')
 
@@ -137,16 +132,21 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
     accounts.close()
     await api.close()
   })
-  await api.listen({ host: config.host, port: config.port ?? 0 })
-
-  while (!migrated) {
-    try {
-      await db.migrate('gw', migrations)
-      migrated = true
-    } catch (error) {
-      log.warn({ reason: (error as Error).message }, 'the tables cannot be made yet')
-      await new Promise((resolve) => setTimeout(resolve, migrate_again_ms))
+  async function migrate(): Promise<void> {
+    while (!migrated) {
+      try {
+        await db.migrate('gw', migrations)
+        migrated = true
+      } catch (error) {
+        log.warn({ reason: (error as Error).message }, 'the tables cannot be made yet')
+        await new Promise((resolve) => setTimeout(resolve, migrate_again_ms))
+      }
     }
   }
+  const ready = migrate()
+  // The other workers take the calls until this one can; when PostgreSQL is away it must answer that it lives.
+  await Promise.race([ready, new Promise((resolve) => setTimeout(resolve, listen_anyway_after_ms))])
+  await api.listen({ host: config.host, port: config.port ?? 0 })
+  await ready
   if (first) bus.onConnect(() => void announceAll().catch((err) => log.warn({ err }, 'states were not published')))
 })

@@ -1,8 +1,8 @@
 /** tgctl: a master that keeps worker processes alive; the workers carry the REST of channels and devices. */
 import cluster, { type Worker } from 'node:cluster'
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { start } from '#services/common/process.ts'
+import { debuggerOf, stackOf } from './stack.ts'
 
 const workers_default = 4
 /** A worker reports each second; one that is silent for so long hangs. */
@@ -10,8 +10,9 @@ const silence_max_ms = 5_000
 /** A new worker loads and compiles first. */
 const start_time_max_ms = 20_000
 const check_every_ms = 1_000
-/** A hanging worker has so long to write down where it hangs. */
-const report_time_max_ms = 1_500
+/** A hanging worker has so long to tell where it hangs. */
+const debugger_time_max_ms = 1_000
+const stack_time_max_ms = 1_500
 const back_off_first_ms = 100
 const back_off_max_ms = 10_000
 /** A worker that lived so long before it died starts again without delay. */
@@ -27,16 +28,17 @@ interface Slot {
   back_off_ms: number
   restarts: number
   killing: boolean
+  /** Address of its debugger, once that was asked for. */
+  debugger: string | undefined
 }
 
 start(import.meta, async ({ config, log, onStop }) => {
-  const reports = join(config.data, 'reports')
-  rmSync(reports, { recursive: true, force: true })
-  mkdirSync(reports, { recursive: true, mode: 0o700 })
   cluster.setupPrimary({
     exec: join(import.meta.dirname, 'tgctl-worker.ts'),
     args: process.argv.slice(2),
-    execArgv: ['--report-on-signal', '--report-signal=SIGUSR2', '--report-exclude-env', '--report-exclude-network'],
+    // A worker's debugger starts on SIGUSR1 alone, on any free port of the loopback.
+    inspectPort: 0,
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   })
   let stopping = false
   const slots: Slot[] = []
@@ -44,7 +46,11 @@ start(import.meta, async ({ config, log, onStop }) => {
   function fork(slot: Slot): void {
     if (stopping) return
     const worker = cluster.fork({ MILEPOST_WORKER: String(slot.number) })
-    Object.assign(slot, { worker, started: Date.now(), heard: undefined, killing: false })
+    Object.assign(slot, { worker, started: Date.now(), heard: undefined, killing: false, debugger: undefined })
+    worker.process.stderr?.on('data', (chunk: Buffer) => {
+      slot.debugger = debuggerOf(chunk.toString()) ?? slot.debugger
+      process.stderr.write(chunk)
+    })
     worker.on('message', () => {
       slot.heard = Date.now()
     })
@@ -60,16 +66,23 @@ start(import.meta, async ({ config, log, onStop }) => {
     })
   }
 
+  /** The stack of a worker that hangs, or why there is none. */
+  async function where(slot: Slot, worker: Worker): Promise<string[]> {
+    if (slot.debugger === undefined) worker.process.kill('SIGUSR1')
+    for (const end = Date.now() + debugger_time_max_ms; slot.debugger === undefined && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    try {
+      return await stackOf(slot.debugger ?? '', stack_time_max_ms)
+    } catch (error) {
+      return [`no stack: ${(error as Error).message}`]
+    }
+  }
+
   /** Where a hanging worker hangs, then its end. */
   async function kill(slot: Slot, worker: Worker): Promise<void> {
     slot.killing = true
     const { pid } = worker.process
-    const file = join(reports, `${pid}.json`)
-    // The report's name is fixed by the worker's own settings: see tgctl-worker.ts.
-    worker.process.kill('SIGUSR2')
-    const end = Date.now() + report_time_max_ms
-    while (!existsSync(file) && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50))
-    log.error({ worker: slot.number, pid, stack: readStack(file) }, 'a worker does not answer: it is killed')
+    log.error({ worker: slot.number, pid, stack: await where(slot, worker) }, 'a worker does not answer: it is killed')
     worker.process.kill('SIGKILL')
   }
 
@@ -82,6 +95,7 @@ start(import.meta, async ({ config, log, onStop }) => {
       back_off_ms: 0,
       restarts: 0,
       killing: false,
+      debugger: undefined,
     }
     slots.push(slot)
     fork(slot)
@@ -113,13 +127,3 @@ start(import.meta, async ({ config, log, onStop }) => {
     clearTimeout(late)
   })
 })
-
-/** The JavaScript stack of a diagnostic report, or why there is none. */
-function readStack(file: string): string[] {
-  try {
-    const report = JSON.parse(readFileSync(file, 'utf8')) as { javascriptStack?: { stack?: string[] } }
-    return report.javascriptStack?.stack ?? []
-  } catch (error) {
-    return [`no report: ${(error as Error).message}`]
-  }
-}
