@@ -127,7 +127,7 @@ export interface ServerPlan {
   readonly bond: BondPlan
   /** One entry a network, with the device that carries its address. */
   readonly interfaces: readonly InterfacePlan[]
-  /** Address of the default route; null: the server needs none or gets it with a virtual address. */
+  /** Address of the default route: the outside's router for gateways, the internal virtual address for the others. */
   readonly default_gateway: string | null
   readonly drives: readonly DrivePlan[]
   readonly raid: RaidPlan

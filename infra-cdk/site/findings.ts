@@ -1,0 +1,135 @@
+import type { IConstruct } from 'constructs'
+import {
+  Bmc,
+  BondedNic,
+  Cluster,
+  Firewall,
+  Network,
+  Pdu,
+  PowerSupply,
+  Rack,
+  RaidMirror,
+  Server,
+  Switch,
+  VirtualAddress,
+} from '../constructs/index.ts'
+import { all, type Site } from '../constructs/site.ts'
+import type { Port } from '../constructs/switch.ts'
+
+/** Everything that is wrong with a site, each finding with the name of the element and the remedy; empty: nothing. */
+export function findingsOf(site: Site): string[] {
+  const own = site.node.findAll().flatMap((construct) => construct.node.validate())
+  const racked = all(site, Rack).length > 0 ? [...census(site), ...collisions(site), ...elevation(site)] : []
+  return [...new Set([...own, ...racked])]
+}
+
+/** What there must be, and how many. */
+function census(site: Site): string[] {
+  const found: string[] = []
+  const count = (role: Server['role']) => all(site, Server).filter((server) => server.role === role).length
+  if (count('gateway') !== 2)
+    found.push(`site ${site.name}: it has ${count('gateway')} gateway servers; it needs two, so that one can take over`)
+  if (count('archive') !== 1)
+    found.push(`site ${site.name}: it has ${count('archive')} archive servers; it needs one, the third vote`)
+  if (count('server') < 2)
+    found.push(`site ${site.name}: it has ${count('server')} servers for services; it needs two or more`)
+  for (const [kind, name] of [
+    [Cluster, 'Cluster'],
+    [Firewall, 'Firewall'],
+  ] as const)
+    if (all<IConstruct>(site, kind).length !== 1) found.push(`site ${site.name}: it needs one ${name}`)
+  for (const name of ['lan', 'external', 'cluster-a', 'cluster-b', 'bmc'])
+    if (!all(site, Network).some((network) => network.name === name))
+      found.push(`site ${site.name}: it has no network ${name}`)
+  for (const purpose of ['external', 'internal'])
+    if (!all(site, VirtualAddress).some((address) => address.purpose === purpose))
+      found.push(`site ${site.name}: it has no virtual address for ${purpose} traffic`)
+  for (const field of ['domain', 'management', 'host'] as const)
+    if (site[field] === undefined) found.push(`site ${site.name}: ${field} is missing`)
+  for (const rack of all(site, Rack)) {
+    const sides = all(rack, Switch).map(({ side }) => side)
+    if (sides.toSorted().join() !== 'a,b')
+      found.push(`rack ${rack.name}: it has ${sides.length} switches; it needs two, one of side a and one of side b`)
+    const feeds = new Set(all(rack, Pdu).map(({ feed }) => feed.name))
+    if (feeds.size < 2) found.push(`rack ${rack.name}: its PDUs bring ${feeds.size} feed; it needs two`)
+  }
+  for (const server of all(site, Server)) {
+    if (server.role !== 'gateway') continue
+    for (const { name, network } of all(site, VirtualAddress))
+      if (server.addressOn(network) === undefined)
+        found.push(`server ${server.name}: it has no address on network ${network.name} of virtual address ${name}`)
+  }
+  return found
+}
+
+/** Things that only one may have. */
+function collisions(site: Site): string[] {
+  const found: string[] = []
+  const once = (what: string, remedy: string) => {
+    const owners = new Map<string, string>()
+    return (key: string, owner: string) => {
+      const other = owners.get(key)
+      if (other === undefined) owners.set(key, owner)
+      else found.push(`${owner}: ${what} ${key} is that of ${other}; ${remedy}`)
+    }
+  }
+  const address = once('address', 'every address is given once')
+  const port = once('port', 'a port takes one cable')
+  const outlet = once('outlet', 'an outlet takes one cord')
+  const mac = once('mac', 'it is read off the card')
+  const serial = once('drive serial', 'it is read off the drive')
+  const name = once('name', 'names are given once')
+  const subnet = once('network', 'every network has addresses of its own')
+  const vlan = once('vlan', 'every network has a tag of its own')
+  const cable = ({ switch: { name: to }, port: n }: Port, owner: string) => port(`${n} of ${to}`, owner)
+
+  for (const network of all(site, Network)) {
+    subnet(network.cidr, `network ${network.name}`)
+    vlan(network.vlan === null ? 'none (untagged)' : String(network.vlan), `network ${network.name}`)
+    if (network.router !== null) address(network.router, `router of network ${network.name}`)
+    for (const { provider, to } of network.uplinks) cable(to, `uplink ${provider}`)
+  }
+  for (const { name: id, address: at } of all(site, VirtualAddress)) address(at, `virtual address ${id}`)
+  for (const part of [...all(site, Rack), ...all(site, Switch), ...all(site, Pdu), ...all(site, Server)])
+    name(part.name, `${part.constructor.name.toLowerCase()} ${part.name}`)
+  for (const device of all(site, Switch))
+    for (const { port: n } of device.trunks) cable({ switch: device, port: n }, `trunk of switch ${device.name}`)
+  for (const supply of all(site, PowerSupply)) {
+    const owner = supply.node.scope as Server | Switch
+    outlet(`${supply.outlet.outlet} of ${supply.outlet.pdu.name}`, `${supply.name} of ${owner.name}`)
+  }
+  for (const server of all(site, Server)) {
+    const owner = `server ${server.name}`
+    for (const { address: at } of server.addresses) address(at, owner)
+    for (const bond of all(server, BondedNic))
+      for (const leg of bond.legs) {
+        mac(leg.mac, `${leg.nic} of ${owner}`)
+        cable(leg.to, `${leg.nic} of ${owner}`)
+      }
+    for (const mirror of all(server, RaidMirror)) for (const drive of mirror.drives) serial(drive.serial, owner)
+    for (const bmc of all(server, Bmc))
+      for (const { at, to } of bmc.paths) {
+        address(at.address, `bmc of ${owner}`)
+        cable(to, `bmc of ${owner}`)
+      }
+  }
+  return found
+}
+
+/** What stands in one unit of a rack. */
+function elevation(site: Site): string[] {
+  const found: string[] = []
+  for (const rack of all(site, Rack)) {
+    const taken = new Map<number, string>()
+    for (const part of [...all(rack, Switch), ...all(rack, Server)]) {
+      for (let unit = part.unit; unit < part.unit + part.height; unit++) {
+        const other = taken.get(unit)
+        if (!(Number.isInteger(unit) && unit >= 1 && unit <= rack.units))
+          found.push(`${part.name}: unit ${unit} is not in rack ${rack.name}, which has ${rack.units}`)
+        else if (other !== undefined) found.push(`${part.name}: unit ${unit} of rack ${rack.name} is taken by ${other}`)
+        else taken.set(unit, part.name)
+      }
+    }
+  }
+  return found
+}

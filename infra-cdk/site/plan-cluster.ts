@@ -1,0 +1,72 @@
+import type { Cluster } from '../constructs/index.ts'
+import type { ClusterPlan, FencingDevicePlan } from './plan.ts'
+
+/** Corosync: a node is lost when it missed the token; the rest follows from that one number. */
+const token_retransmits = 10
+const join_ms = 100
+const consensus_of_token = 1.2
+const knet_pings_of_token = 6
+
+const resources_default: ClusterPlan['resources'] = {
+  stickiness: 100,
+  migration_threshold: 3,
+  failure_timeout_s: 120,
+  monitor_interval_s: 5,
+  start_timeout_s: 30,
+  stop_timeout_s: 30,
+}
+
+export function clusterPlan(cluster: Cluster, site: string): ClusterPlan {
+  const { members, links, token_ms, fencing, resources } = cluster.props
+  const devices = members.flatMap((server) => {
+    const [bmc] = server.bmcs
+    return (bmc?.paths ?? []).map(
+      ({ at, port }, index): FencingDevicePlan => ({
+        name: index === 0 ? `fence-${server.name}` : `fence-${server.name}-${'ab'[index] ?? index}`,
+        node: server.name,
+        agent: 'fence_ipmilan',
+        address: at.address,
+        port,
+        user: bmc!.user,
+        secret: `bmc/${server.name}`,
+        lanplus: true,
+        cipher: 3,
+        privilege: 'administrator',
+        delay_s: fencing.delay_s?.[server.name] ?? 0,
+        path: 'ab'[index] ?? String(index),
+      }),
+    )
+  })
+  return {
+    name: `milepost-${site}`,
+    nodes: members.map((server, index) => ({
+      name: server.name,
+      id: index + 1,
+      role: server.role,
+      votes: cluster.votesOf(server),
+      addresses: links.map((network) => server.addressOn(network)!),
+    })),
+    links: links.map(({ name }) => name),
+    totem: {
+      token_ms,
+      token_retransmits,
+      join_ms,
+      consensus_ms: token_ms * consensus_of_token,
+      knet_ping_interval_ms: Math.round(token_ms / (knet_pings_of_token * 2)),
+      knet_ping_timeout_ms: Math.round(token_ms / knet_pings_of_token),
+      secret: 'cluster/authkey',
+    },
+    quorum: { expected_votes: cluster.expectedVotes, majority: cluster.majority, wait_for_all: false },
+    fencing: {
+      timeout_s: fencing.timeout_s,
+      action: fencing.action,
+      devices,
+      levels: members.flatMap(({ name }) =>
+        devices
+          .filter(({ node }) => node === name)
+          .map((device, index) => ({ node: name, level: index + 1, devices: [device.name] })),
+      ),
+    },
+    resources: { ...resources_default, ...resources },
+  }
+}

@@ -1,0 +1,93 @@
+import {
+  type Cluster,
+  Environment,
+  ProcessGroup,
+  PublishedService,
+  Server,
+  VirtualAddress,
+} from '../constructs/index.ts'
+import { all, type Site } from '../constructs/site.ts'
+import type { EnvironmentPlan, SecretPlan } from './plan.ts'
+
+/** The processes of a site, where each runs, and how they find each other. */
+export function environmentPlan(site: Site): EnvironmentPlan {
+  const environment = all(site, Environment)[0]!
+  const groups = all(environment, ProcessGroup)
+  const group = (type: string) => groups.find((other) => other.type === type)
+  const internal = all(site, VirtualAddress).find(({ purpose }) => purpose === 'internal')
+  const published = all(site, PublishedService)
+
+  /** Address and port under which others find a type: the internal virtual address where it is distributed, else its one instance. */
+  function find(type: string): string {
+    const target = group(type)
+    const [instance] = target?.instances() ?? []
+    if (!target || !instance) return ''
+    const inside = published.some(({ props }) => props.target === target && internal && props.on.includes(internal))
+    return `${inside ? internal!.address : instance.server.addressOn('lan')}:${instance.port}`
+  }
+  const http = (at: string) => (at === '' ? '' : `http://${at}`)
+  const postgres = group('postgres')?.instances()[0]
+
+  return {
+    name: environment.name,
+    base_port: environment.basePort,
+    instances: groups.flatMap((processes) =>
+      processes.instances().map(({ instance, server, port }) => ({
+        type: processes.type,
+        instance,
+        host: server.name,
+        address: server.addressOn('lan')!,
+        port,
+        options: processes.options,
+        limits: processes.limits,
+      })),
+    ),
+    urls: {
+      prod: http(find('prod')),
+      tgctl: http(find('tgctl')),
+      mdb: http(find('mdb')),
+      admin: http(find('admin')),
+      mbus: `mqtt://${find('mbus')}`,
+      tg: (group('tg')?.instances() ?? []).map(({ server, port }) => `http://${server.addressOn('lan')}:${port}`),
+    },
+    postgres: {
+      host: postgres?.server.addressOn('lan') ?? '',
+      port: postgres?.port ?? 0,
+      database: 'milepost',
+      user: 'milepost',
+      secret: 'services/postgres',
+    },
+    device_ports: environment.devicePorts,
+    channels: environment.channels,
+  }
+}
+
+/** IPMI takes at most 20 bytes. */
+const bmc_password_length = 16
+/** What corosync-keygen makes. */
+const authkey_length = 256
+const token_length = 32
+
+/** Every secret a deploy needs, by name. */
+export function secretsPlan(site: Site, cluster: Cluster): SecretPlan[] {
+  const servers = all(site, Server)
+  const members = cluster.props.members.map(({ name }) => name)
+  const workers = servers.filter(({ role }) => role === 'server').map(({ name }) => name)
+  const generated = { origin: 'generated' } as const
+  return [
+    { name: 'access/ssh-key', kind: 'ssh-key', length: 0, ...generated, hosts: [] },
+    { name: 'cluster/authkey', kind: 'bytes', length: authkey_length, ...generated, hosts: members },
+    ...servers.map(
+      ({ name, bmcs }): SecretPlan => ({
+        name: `bmc/${name}`,
+        kind: 'password',
+        length: bmc_password_length,
+        origin: bmcs[0]!.password,
+        hosts: members,
+      }),
+    ),
+    { name: 'services/internal-token', kind: 'token', length: token_length, ...generated, hosts: workers },
+    { name: 'services/admin-token', kind: 'token', length: token_length, ...generated, hosts: [] },
+    { name: 'services/postgres', kind: 'password', length: token_length, ...generated, hosts: workers },
+  ]
+}
