@@ -50,8 +50,8 @@ function writeRecord(into: Buffer, at: number, fix: Fix): void {
   into.writeUInt16BE(0, at)
 }
 
-/** Teltonika over TCP with codec 8 Extended. */
-export const teltonika: Encoder = {
+/** Teltonika over TCP with codec 8 Extended. `sealed` writes the CRC of a packet whose records were changed in place. */
+export const teltonika: Encoder & { sealed(packet: Buffer): Buffer } = {
   name: 'teltonika',
   records_max: 200,
   login(ident) {
@@ -68,8 +68,12 @@ export const teltonika: Encoder = {
     bytes.writeUInt8(fixes.length, 9)
     for (const [i, fix] of fixes.entries()) writeRecord(bytes, 10 + i * record_bytes, fix)
     bytes.writeUInt8(fixes.length, 8 + data - 1)
-    bytes.writeUInt32BE(crc16(bytes.subarray(8, 8 + data)), 8 + data)
-    return bytes
+    return this.sealed(bytes)
+  },
+  sealed(packet) {
+    const end = packet.length - 4
+    packet.writeUInt32BE(crc16(packet.subarray(8, end)), end)
+    return packet
   },
   answer(bytes, to) {
     if (to === 'login') return bytes.length < 1 ? undefined : { size: 1, accepted: bytes[0]! }

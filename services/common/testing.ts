@@ -67,8 +67,8 @@ export interface TestPostgres {
   stop(): Promise<void>
 }
 
-/** A PostgreSQL server of the test's own, ready for connections. Takes about a second. */
-export async function startPostgres(): Promise<TestPostgres> {
+/** A PostgreSQL server of the test's own, ready for connections; quick, not crash-safe, unless `settings` say otherwise. */
+export async function startPostgres(settings: Record<string, string> = { fsync: 'off' }): Promise<TestPostgres> {
   const folder = temporaryFolder()
   const config = {
     host: '127.0.0.1',
@@ -83,7 +83,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     port: config.port,
     user: config.user,
     password: config.password,
-    settings: { fsync: 'off' },
+    settings,
   })
   let output = ''
   child.stderr?.on('data', (chunk) => (output += chunk))
