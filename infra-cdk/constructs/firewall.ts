@@ -1,20 +1,18 @@
 import { Construct } from 'constructs'
 import type { DistributionPlan, FirewallPlan } from '../site/plan.ts'
 import { parseAddress, parseCidr } from './ipv4.ts'
-import type { Network } from './network.ts'
 import { check, type Site } from './site.ts'
 
 export interface FirewallProps {
-  /** SYNs of one source. */
+  /** Opening packets of one source, and of all that were not seen lately. */
   readonly syn: FirewallPlan['syn']
-  readonly half_open_max: number
+  readonly half_open_timeout_s?: number
+  readonly seen_s?: number
   readonly icmp: FirewallPlan['icmp']
   readonly conntrack_max: number
   readonly block?: readonly string[]
   readonly allow?: readonly string[]
   readonly log_per_second?: number
-  /** Network over which the gateways tell each other of connections. */
-  readonly state_sync: Network
   readonly distribution?: Partial<Omit<DistributionPlan, 'services'>>
 }
 
@@ -39,9 +37,8 @@ export class Firewall extends Construct {
           if (parseAddress(entry) === undefined && parseCidr(entry) === undefined)
             found.push(`firewall: ${name} has "${entry}", which is neither an address nor a network`)
       for (const [name, value] of Object.entries({
-        'syn.per_second': props.syn.per_second,
-        'syn.burst': props.syn.burst,
-        half_open_max: props.half_open_max,
+        'syn.per_source.per_second': props.syn.per_source.per_second,
+        'syn.total.per_second': props.syn.total.per_second,
         'icmp.per_second': props.icmp.per_second,
         conntrack_max: props.conntrack_max,
       }))

@@ -1,24 +1,33 @@
-import { type Firewall, PublishedService } from '../constructs/index.ts'
+import { type Firewall, type Network, PublishedService } from '../constructs/index.ts'
 import { all, type Site } from '../constructs/site.ts'
 import type { DistributionPlan, FirewallPlan, TargetPlan } from './plan.ts'
 
-/** conntrackd's own group and port, as its documentation has them. */
-const state_sync = { multicast: '225.0.0.50', port: 3_780 }
+/** conntrackd's first group and port, as its documentation has them; one more a link. */
+const sync_group = '225.0.0'
+const sync_group_first = 50
+const sync_port_first = 3_780
 const log_per_second_default = 5
+const half_open_timeout_s_default = 10
+const seen_s_default = 86_400
 
-export function firewallPlan({ props }: Firewall, site: Site): FirewallPlan {
+export function firewallPlan({ props }: Firewall, links: readonly Network[], site: Site): FirewallPlan {
   return {
     services: all(site, PublishedService)
       .filter(({ props: { on } }) => on.some(({ purpose }) => purpose === 'external'))
       .map(({ name, props: { ports, limits } }) => ({ name, protocol: 'tcp', ports, ...limits! })),
     syn: props.syn,
-    half_open_max: props.half_open_max,
+    half_open_timeout_s: props.half_open_timeout_s ?? half_open_timeout_s_default,
+    seen_s: props.seen_s ?? seen_s_default,
     icmp: props.icmp,
     conntrack_max: props.conntrack_max,
     block: props.block ?? [],
     allow: props.allow ?? [],
     log_per_second: props.log_per_second ?? log_per_second_default,
-    state_sync: { network: props.state_sync.name, ...state_sync },
+    state_sync: links.map(({ name }, link) => ({
+      network: name,
+      multicast: `${sync_group}.${sync_group_first + link}`,
+      port: sync_port_first + link,
+    })),
   }
 }
 

@@ -36,7 +36,7 @@ export function planOf(site: Site): P.Plan {
   const { domain, management, host } = site
   const [cluster, firewall] = [all(site, Cluster)[0], all(site, Firewall)[0]]
   if (domain === undefined || !management || !host || !cluster || !firewall)
-    throw new SiteError(site.name, [`site ${site.name}: it has no racks; use servicesPlanOf`])
+    throw new SiteError(site.name, [`site ${site.name}: it has no racks; use machinePlanOf`])
   const servers = all(site, Server)
   const networks = all(site, Network)
   const addresses = all(site, VirtualAddress)
@@ -59,7 +59,7 @@ export function planOf(site: Site): P.Plan {
     racks: all(site, Rack).map(rackPlan),
     servers: servers.map((server) => serverPlan(server, domain, networks, internal)),
     cluster: clusterPlan(cluster, site.name),
-    firewall: firewallPlan(firewall, site),
+    firewall: firewallPlan(firewall, cluster.props.links, site),
     distribution: distributionPlan(firewall, site),
     environment: environmentPlan(site),
     management,

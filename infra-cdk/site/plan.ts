@@ -9,13 +9,21 @@
 export const roles = ['gateway', 'archive', 'server'] as const
 export type Role = (typeof roles)[number]
 
-/** What services a machine runs: all that a site without racks has. */
-export interface ServicesPlan {
-  readonly site: string
-  readonly environment: EnvironmentPlan
+/** A site of one machine without racks: what its agent is told. */
+export interface MachinePlan {
+  readonly name: string
+  /** First of the environment's ports. */
+  readonly base_port: number
+  /** How many of each process type. */
+  readonly processes: Record<string, number>
+  /** Options of a process type over its defaults. */
+  readonly options: Record<string, Record<string, unknown>>
+  /** Channels that are there from the first deploy on. */
+  readonly channels: ChannelPlan[]
 }
 
-export interface Plan extends ServicesPlan {
+export interface Plan {
+  readonly site: string
   /** Grows when a field changes its meaning. */
   readonly version: 1
   /** Host names are under it: `gw1.lab.internal`. */
@@ -28,6 +36,7 @@ export interface Plan extends ServicesPlan {
   readonly cluster: ClusterPlan
   readonly firewall: FirewallPlan
   readonly distribution: DistributionPlan
+  readonly environment: EnvironmentPlan
   readonly management: ManagementPlan
   readonly host: HostSettingsPlan
   readonly secrets: readonly SecretPlan[]
@@ -273,19 +282,27 @@ export interface FencingDevicePlan {
 export interface FirewallPlan {
   /** Ports open to the external network. All else is dropped. */
   readonly services: readonly FirewallServicePlan[]
-  /** SYNs per source: more than this is dropped before conntrack sees it. */
-  readonly syn: { readonly per_second: number; readonly burst: number }
-  /** Connections that are not yet established, over all sources. */
-  readonly half_open_max: number
-  readonly icmp: { readonly per_second: number; readonly burst: number }
+  /** Opening packets from outside, before conntrack sees them. The total does not hold for sources seen lately. */
+  readonly syn: { readonly per_source: RatePlan; readonly total: RatePlan }
+  /** A connection that is not established after so long is forgotten. */
+  readonly half_open_timeout_s: number
+  /** A source that had an established connection within it was seen lately. */
+  readonly seen_s: number
+  readonly icmp: RatePlan
   readonly conntrack_max: number
   /** Sets that are fed at run time; what is here is in them from the first deploy on. */
   readonly block: readonly string[]
   readonly allow: readonly string[]
   /** Logged drops a second, so that a flood does not fill the log. */
   readonly log_per_second: number
-  /** conntrackd's own traffic between the gateways. */
-  readonly state_sync: { readonly network: string; readonly multicast: string; readonly port: number }
+  /** Ways on which the gateways tell each other of connections (conntrackd); the first is used while it works. */
+  readonly state_sync: readonly { readonly network: string; readonly multicast: string; readonly port: number }[]
+}
+
+export interface RatePlan {
+  readonly per_second: number
+  /** So many at once. */
+  readonly burst: number
 }
 
 export interface FirewallServicePlan {
@@ -294,7 +311,7 @@ export interface FirewallServicePlan {
   readonly ports: PortRange
   /** Open connections of one source address. */
   readonly connections_per_source_max: number
-  readonly new_per_source: { readonly per_second: number; readonly burst: number }
+  readonly new_per_source: RatePlan
 }
 
 export interface PortRange {

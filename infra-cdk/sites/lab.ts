@@ -118,11 +118,9 @@ const tgctl = new ProcessGroup(environment, 'tgctl', { on: workers, each: 1, opt
 const tg = new ProcessGroup(environment, 'tg', { on: workers, each: 2 })
 
 new Firewall(lab, 'firewall', {
-  syn: { per_second: 200, burst: 400 },
-  half_open_max: 10_000,
+  syn: { per_source: { per_second: 500, burst: 1_000 }, total: { per_second: 2_000, burst: 4_000 } },
   icmp: { per_second: 20, burst: 40 },
   conntrack_max: 262_144,
-  state_sync: clusterB,
 })
 new PublishedService(lab, 'devices', {
   ports: environment.devicePorts,

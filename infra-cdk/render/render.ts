@@ -1,0 +1,28 @@
+import type { Plan } from '../site/plan.ts'
+import { renderConntrackd } from './conntrackd.ts'
+import { renderInventory } from './inventory.ts'
+import { renderDistribution, renderFilter } from './nftables.ts'
+import { renderSlots, slotsOf } from './slots.ts'
+
+/** Plan → every file, by path from the site's folder. Pure: the same plan gives the same bytes. */
+export function renderSite(plan: Plan): Map<string, string> {
+  const files = renderInventory(plan)
+  for (const server of plan.servers)
+    for (const [path, text] of renderHost(plan, server.name)) files.set(`files/${server.name}/${path}`, text)
+  return files
+}
+
+/** The configuration files of one host, by path: the first folder is the role that installs it. */
+export function renderHost(plan: Plan, host: string): Map<string, string> {
+  const files = new Map<string, string>()
+  const server = plan.servers.find(({ name }) => name === host)
+  if (!server) throw new Error(`site ${plan.site}: there is no server ${host}`)
+  if (server.role === 'gateway') {
+    files.set('firewall/filter.nft', renderFilter(plan))
+    files.set('distribution/distribute.nft', renderDistribution(plan))
+    files.set('distribution/slots.nft', renderSlots(plan.distribution))
+    files.set('distribution/slots.json', `${JSON.stringify(slotsOf(plan.distribution), null, 1)}\n`)
+    files.set('conntrack/conntrackd.conf', renderConntrackd(plan, server))
+  }
+  return files
+}
