@@ -5,6 +5,7 @@ import { topicMatches } from './bus.ts'
 import { call } from './client.ts'
 import { Db } from './db.ts'
 import { ApiError } from './errors.ts'
+import { departures } from './guideline.ts'
 import { matches, missingIds, parseSelector, toSql } from './selector.ts'
 import { startPostgres } from './testing.ts'
 
@@ -183,3 +184,27 @@ test('PostgreSQL: migrations run once though two start at the same time; a lost 
   await a.close()
   await b.close()
 })
+
+test('departures from the guidelines are found and named', (t) => {
+  const found = departures({
+    paths: {
+      '/gw/channel/{selector}': { get: { summary: 'x' } },
+      '/gw/channels/restart': {
+        post: { summary: 'x', requestBody: json({ type: 'array', items: { type: 'object' } }) },
+      },
+      '/gw/channels/{selector}': { patch: { summary: 'x' }, put: { requestBody: json({ type: 'array' }) } },
+    },
+  })
+  t.deepEqual(found, [
+    '/gw/channel/{selector}: "channel" is not a collection, which is a plural',
+    '/gw/channels/restart: "restart" stands where a selector belongs',
+    '/gw/channels/restart: "restart" is not a collection, which is a plural',
+    'POST /gw/channels/restart: unknown fields are not refused',
+    'PATCH /gw/channels/{selector}: no such method',
+    'PUT /gw/channels/{selector}: has no summary',
+    'PUT /gw/channels/{selector}: the body is no object of fields',
+    'PUT /gw/channels/{selector}: unknown fields are not refused',
+  ])
+})
+
+const json = (schema: object) => ({ content: { 'application/json': { schema } } })

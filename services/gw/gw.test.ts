@@ -1,5 +1,6 @@
 import test from 'ava'
 import mqtt from 'mqtt'
+import { departures } from '#services/common/guideline.ts'
 import { until } from '#services/common/testing.ts'
 import { Device, type Rig, startRig, wialonPoint } from './rig.ts'
 
@@ -205,6 +206,12 @@ test.serial('REST: conflicts, limits, accounts, malformed bodies', async (t) => 
     (await gw('GET', '/gw/protocols')).result.map((p) => p.name).filter((n) => n === 'teltonika' || n === 'wialon'),
     ['teltonika', 'wialon'],
   )
+})
+
+test.serial('the OpenAPI documents of tgctl, tg and MDB follow the guidelines', async (t) => {
+  const { urls } = rig.processes.tgctl!.config
+  for (const url of [urls.tgctl, urls.tg[0], urls.mdb])
+    t.deepEqual(departures(await (await fetch(`${url}/openapi.json`)).json()), [], url)
 })
 
 test.serial('no answer before MDB has it; after a re-send exactly once', async (t) => {

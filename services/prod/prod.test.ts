@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import { join } from 'node:path'
 import test from 'ava'
+import { departures } from '#services/common/guideline.ts'
 import {
   freePort,
   startPostgres,
@@ -306,6 +307,7 @@ test('the index and the document need no token', async (t) => {
   t.is(index.status, 200)
   const document = (await (await fetch(`http://127.0.0.1:${port}/openapi.json`)).json()) as { paths: object }
   t.true('/platform/tokens/{selector}' in document.paths)
+  t.deepEqual(departures(document), [])
 })
 
 test.serial('utilisation survives a clean stop: each request is counted once', async (t) => {
