@@ -1,12 +1,12 @@
 /** The CDKTF app: `cdktf deploy home`. */
 import { App } from './cdk.ts'
-import { releaseHash } from './site.ts'
+import { releaseHash } from './site/release.ts'
 import { home } from './sites/home.ts'
-import { ServicesStack } from './stacks/services.ts'
+import { MachineStack } from './stacks/machine.ts'
 
 const app = new App()
 try {
-  new ServicesStack(app, { site: home, release: releaseHash() })
+  new MachineStack(app, { machine: home, release: releaseHash() })
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exit(1)

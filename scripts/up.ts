@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { releaseHash } from '#infra/site.ts'
+import { releaseHash } from '#infra/site/release.ts'
 import { home } from '#infra/sites/home.ts'
 import { mustCall } from '#services/common/client.ts'
 import { cdktf } from './cdktf.ts'

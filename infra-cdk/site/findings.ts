@@ -16,6 +16,17 @@ import {
 import { all, type Site } from '../constructs/site.ts'
 import type { Port } from '../constructs/switch.ts'
 
+/** A site that must not be deployed: all its findings, one a line. */
+export class SiteError extends Error {
+  readonly findings: readonly string[]
+
+  constructor(site: string, findings: readonly string[]) {
+    super(findings.join('\n'))
+    this.name = `SiteError ${site}`
+    this.findings = findings
+  }
+}
+
 /** Everything that is wrong with a site, each finding with the name of the element and the remedy; empty: nothing. */
 export function findingsOf(site: Site): string[] {
   const own = site.node.findAll().flatMap((construct) => construct.node.validate())

@@ -12,22 +12,11 @@ import {
 import type { Outlet } from '../constructs/pdu.ts'
 import { all, type Site } from '../constructs/site.ts'
 import type { Port } from '../constructs/switch.ts'
-import { findingsOf } from './findings.ts'
+import { findingsOf, SiteError } from './findings.ts'
 import type * as P from './plan.ts'
 import { clusterPlan } from './plan-cluster.ts'
 import { distributionPlan, firewallPlan } from './plan-gateway.ts'
 import { environmentPlan, secretsPlan } from './plan-services.ts'
-
-/** A site that must not be deployed: all its findings, one a line. */
-export class SiteError extends Error {
-  readonly findings: readonly string[]
-
-  constructor(site: string, findings: readonly string[]) {
-    super(findings.join('\n'))
-    this.name = `SiteError ${site}`
-    this.findings = findings
-  }
-}
 
 /** The plan of a site with racks. Pure: the same site gives the same bytes. Throws SiteError with every finding. */
 export function planOf(site: Site): P.Plan {

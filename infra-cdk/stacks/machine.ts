@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { type App, LocalBackend, NullProvider, NullResource, TerraformStack } from '../cdk.ts'
-import { type Site, siteProblems } from '../site.ts'
+import type { MachinePlan } from '../site/plan.ts'
 
-export interface ServicesStackProps {
-  readonly site: Site
+export interface MachineStackProps {
+  readonly machine: MachinePlan
   /** Content hash of the code to run. */
   readonly release: string
 }
@@ -13,15 +13,13 @@ const top = '../../..'
 const apply = (what: string) => `cd ${top} && node_modules/.bin/node scripts/apply.ts ${what}`
 
 /**
- * The services of a site. Each resource's triggers are the content of exactly what it configures,
+ * The services of a plan. Each resource's triggers are the content of exactly what it configures,
  * so that a deploy without a change touches nothing. No secret is in them.
  */
-export class ServicesStack extends TerraformStack {
-  constructor(scope: App, { site, release }: ServicesStackProps) {
-    super(scope, site.name)
-    const problems = siteProblems(site)
-    if (problems.length > 0) throw new Error(problems.join('\n'))
-    new LocalBackend(this, { path: `${top}/.milepost/terraform.${site.name}.tfstate` })
+export class MachineStack extends TerraformStack {
+  constructor(scope: App, { machine: plan, release }: MachineStackProps) {
+    super(scope, plan.name)
+    new LocalBackend(this, { path: `${top}/.milepost/terraform.${plan.name}.tfstate` })
     new NullProvider(this, 'null')
     this.addOverride('terraform.required_providers.null.version', '>= 2.1')
 
@@ -37,13 +35,13 @@ export class ServicesStack extends TerraformStack {
         ],
       })
     }
-    const machine = step('machine', { base_port: site.base_port }, [], 'remove')
-    const runtime = step('runtime', { base_port: site.base_port, release }, [machine])
+    const machine = step('machine', { base_port: plan.base_port }, [], 'remove')
+    const runtime = step('runtime', { base_port: plan.base_port, release }, [machine])
     const environment = step(
       'environment',
-      { name: site.name, base_port: site.base_port, release, processes: site.processes, options: site.options },
+      { name: plan.name, base_port: plan.base_port, release, processes: plan.processes, options: plan.options },
       [runtime],
     )
-    step('channels', { base_port: site.base_port, channels: site.channels }, [environment])
+    step('channels', { base_port: plan.base_port, channels: plan.channels }, [environment])
   }
 }

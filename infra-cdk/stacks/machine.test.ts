@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { App, Testing } from './cdk.ts'
-import { releaseHash, type Site, siteProblems } from './site.ts'
-import { home } from './sites/home.ts'
-import { ServicesStack } from './stacks/services.ts'
+import { App, Testing } from '../cdk.ts'
+import type { MachinePlan } from '../site/plan.ts'
+import { releaseHash } from '../site/release.ts'
+import { home } from '../sites/home.ts'
+import { MachineStack } from './machine.ts'
 
 interface Plan {
   resource: {
@@ -21,10 +22,10 @@ interface Plan {
   terraform: { required_providers: { null: { version: string } } }
 }
 
-function plan(site: Site, release = 'r1'): Plan {
+function plan(machine: MachinePlan, release = 'r1'): Plan {
   const outdir = mkdtempSync(join(tmpdir(), 'milepost-synth-'))
   try {
-    return JSON.parse(Testing.synth(new ServicesStack(new App({ outdir }), { site, release }))) as Plan
+    return JSON.parse(Testing.synth(new MachineStack(new App({ outdir }), { machine, release }))) as Plan
   } finally {
     rmSync(outdir, { recursive: true, force: true })
   }
@@ -58,18 +59,6 @@ test('no path of this machine and no secret is in the plan', (t) => {
   const text = JSON.stringify(plan(home))
   t.false(text.includes(process.cwd()))
   t.notRegex(text, /token|password|secret/i)
-})
-
-test('a site that cannot be is refused by name', (t) => {
-  const channel = home.channels[0] as Site['channels'][number]
-  t.deepEqual(siteProblems(home), [])
-  t.deepEqual(siteProblems({ ...home, base_port: 80, channels: [channel, { ...channel, name: 'two' }] }), [
-    'site home: base_port 80 is not between 1024 and 64000',
-    `channel two: port ${channel.port} is that of channel teltonika`,
-  ])
-  t.throws(() => plan({ ...home, channels: [{ ...channel, port: 7_005 }] }), {
-    message: /among the services' ports; use 7100 or above/,
-  })
 })
 
 test('the release is the hash of the code', (t) => {
