@@ -69,7 +69,8 @@ function readable(line: string, command: string): string | undefined {
   const text = line.trim()
   const said = /^null_resource\.(\w+) .*\(local-exec\): (.*)$/.exec(text)
   if (said) return said[2]?.startsWith('Executing:') ? undefined : `  ${said[1]?.padEnd(12)} ${said[2]}`
-  if (command === 'diff') return /^(#|[-+~] (?!Reusing|Using|Finding|Install)|Plan:|No changes)/.test(text) ? `  ${text}` : undefined
+  if (command === 'diff')
+    return /^(#|[-+~] (?!Reusing|Using|Finding|Install)|Plan:|No changes)/.test(text) ? `  ${text}` : undefined
   if (/^(No changes|Plan:|Apply complete|Destroy complete|Error)/.test(text)) return `  ${text}`
   return undefined
 }
