@@ -1,0 +1,74 @@
+/** How a command speaks to the running laboratory. */
+import { existsSync } from 'node:fs'
+import { request } from 'node:http'
+import { createInterface } from 'node:readline'
+import { socketFile } from './paths.ts'
+import type { RackStatus } from './rack.ts'
+
+/** What the laboratory can be asked; each answers when it is done. */
+export interface Hardware {
+  status(): Promise<RackStatus>
+  /** Switches a server's power, as its BMC would. */
+  power(server: string, action: 'on' | 'off' | 'reset' | 'soft-off'): Promise<void>
+  /** Holds all processes of a server; its kernel goes on. */
+  freeze(server: string): Promise<void>
+  thaw(server: string): Promise<void>
+  /** Takes a part out (`gw1:eth0`, `gw1:bmc`, `gw1:psu1`, `sw-a`, `feed:A`, `outside:up0`) or puts it in. */
+  pull(part: string): Promise<void>
+  push(part: string): Promise<void>
+  /** A cable's port in the switch passes nothing while its light stays on. */
+  silence(part: string): Promise<void>
+  unsilence(part: string): Promise<void>
+  /** Everything as new, every server up. */
+  restore(): Promise<void>
+}
+
+export type Method = keyof Hardware | 'up' | 'stop'
+
+/** One line of an answer. */
+export type Line = { say: string } | { error: string } | { result: unknown }
+
+export const isRunning = () => existsSync(socketFile)
+
+/** Calls the laboratory; `said` gets its progress. Rejects with its own words, or with what to do when there is none. */
+export function callLab(
+  method: Method,
+  args: readonly string[] = [],
+  said: (text: string) => void = () => {},
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const body = JSON.stringify({ method, args })
+    const call = request({ socketPath: socketFile, path: '/call', method: 'POST' }, (response) => {
+      let last: Line | undefined
+      createInterface({ input: response })
+        .on('line', (text) => {
+          last = JSON.parse(text) as Line
+          if ('say' in last) said(last.say)
+        })
+        .on('close', () => {
+          if (last && 'result' in last) resolve(last.result)
+          else
+            reject(
+              new Error(last && 'error' in last ? last.error : `the laboratory ended while it was asked for ${method}`),
+            )
+        })
+    })
+    call.on('error', (error: NodeJS.ErrnoException) => {
+      const none = error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
+      reject(new Error(none ? 'no laboratory runs: start it with "npm run lab -- up"' : error.message))
+    })
+    call.end(body)
+  })
+}
+
+export const hardware: Hardware = {
+  status: () => callLab('status') as Promise<RackStatus>,
+  power: async (server, action) => void (await callLab('power', [server, action])),
+  freeze: async (server) => void (await callLab('freeze', [server])),
+  thaw: async (server) => void (await callLab('thaw', [server])),
+  pull: async (part) => void (await callLab('pull', [part])),
+  push: async (part) => void (await callLab('push', [part])),
+  silence: async (part) => void (await callLab('silence', [part])),
+  unsilence: async (part) => void (await callLab('unsilence', [part])),
+  restore: async () => void (await callLab('restore')),
+}
