@@ -18,7 +18,8 @@ export const bmcFolder = (server: string) => join(labFolder, 'bmcs', server)
 
 /** A machine carries one laboratory, or several of different names (letters and digits), each of a checkout of its own. */
 const nickname = process.env.MILEPOST_LAB ?? ''
-if (!/^[a-z0-9]{0,16}$/.test(nickname)) throw new Error(`MILEPOST_LAB "${nickname}": use up to 16 small letters and digits`)
+if (!/^[a-z0-9]{0,16}$/.test(nickname))
+  throw new Error(`MILEPOST_LAB "${nickname}": use up to 16 small letters and digits`)
 /** Every namespace of the laboratory begins so. */
 export const namespacePrefix = nickname === '' ? 'milepost-' : `milepost.${nickname}-`
 /** Control group that all its processes are in. */
