@@ -3,6 +3,7 @@ import type { BondMonitoring, BondPlan } from '../site/plan.ts'
 import type { Server } from './server.ts'
 import { check } from './site.ts'
 import type { Port } from './switch.ts'
+import { count } from './words.ts'
 
 /** A network port of the server and its cable. */
 export interface Leg {
@@ -42,7 +43,8 @@ export class BondedNic extends Construct {
     check(this, () => {
       const found: string[] = []
       const { legs } = this
-      if (legs.length !== 2) found.push(`server ${scope.name}: ${name} has ${legs.length} links; a bond has two`)
+      if (legs.length !== 2)
+        found.push(`server ${scope.name}: ${name} has ${count(legs.length, 'link')}; a bond has two`)
       const switches = new Set(legs.map(({ to }) => to.switch.name))
       if (legs.length === 2 && switches.size === 1)
         found.push(`server ${scope.name}: both links go to switch ${[...switches][0]}; a bond must span both switches`)

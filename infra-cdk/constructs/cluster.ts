@@ -58,6 +58,8 @@ export class Cluster extends Construct {
     if (!(token_ms >= 1_000 && token_ms <= 30_000)) say(`token_ms ${token_ms} is not between 1000 and 30000`)
     for (const name of Object.keys(votes))
       if (!members.some((server) => server.name === name)) say(`votes are given to ${name}, which is no member`)
+    if (!members.some(({ role }) => role === 'archive'))
+      say('it has no archive server; its vote decides when a gateway is lost')
     for (const server of members) {
       for (const network of links)
         if (server.addressOn(network) === undefined)

@@ -56,9 +56,14 @@ export class Network extends Construct {
     this.managed = managed
     this.#first = cidr.first
     this.#size = cidr.size
-    check(this, () =>
-      router !== null && !contains(cidr, router) ? [`network ${name}: router ${router} is not in ${props.cidr}`] : [],
-    )
+    check(this, () => {
+      const found: string[] = []
+      if (router !== null && !contains(cidr, router))
+        found.push(`network ${name}: router ${router} is not in ${props.cidr}`)
+      if (path !== 'bond' && vlan === null)
+        found.push(`network ${name}: it is untagged on ${path}, which belongs to a bond; give it a vlan`)
+      return found
+    })
   }
 
   /** The n-th address: `address(11)` of 10.77.10.0/24 is 10.77.10.11. */

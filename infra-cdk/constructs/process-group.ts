@@ -15,6 +15,9 @@ export interface ProcessGroupProps {
   readonly limits?: InstancePlan['limits']
 }
 
+/** Types of which one instance can fail without a word, if there is another. */
+const redundant = ['prod', 'tgctl', 'tg']
+
 const limits_default = { memory_mb: 1_024, open_files: 65_536 }
 
 /** All instances of one process type. */
@@ -43,9 +46,21 @@ export class ProcessGroup extends Construct {
       if (!Number.isInteger(props.each) || props.each < 0)
         return [`${type}: ${props.each} of it on each server; it must be a whole number`]
       const [first, second] = [this.port(0), this.port(1)]
-      return first === second && props.each > 1
-        ? [`${type}: ${props.each} on one server would all have port ${first}; run it on more servers instead`]
-        : []
+      const found: string[] = []
+      if (first === second && props.each > 1)
+        found.push(`${type}: ${props.each} on one server would all have port ${first}; run it on more servers instead`)
+      const devices = scope.devicePorts
+      const count = this.instances().length
+      const last = this.port(count - 1)
+      if (first !== second && last >= devices.first)
+        found.push(
+          `${type}: instance ${count} has port ${last}, which is among the devices' ports; run fewer than ${devices.first - first}`,
+        )
+      if (redundant.includes(type) && this.servers.length === 1)
+        found.push(
+          `${type}: it runs on ${this.servers[0]!.name} alone; run it on two servers or more, so that one may fail`,
+        )
+      return found
     })
   }
 

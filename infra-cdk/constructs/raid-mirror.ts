@@ -2,6 +2,7 @@ import { Construct } from 'constructs'
 import type { DrivePlan } from '../site/plan.ts'
 import type { Server } from './server.ts'
 import { check } from './site.ts'
+import { count } from './words.ts'
 
 export interface RaidMirrorProps {
   readonly drives: readonly DrivePlan[]
@@ -23,7 +24,7 @@ export class RaidMirror extends Construct {
     check(this, () =>
       drives.length === 2
         ? []
-        : [`server ${scope.name}: mirror ${name} has ${drives.length} drives; the system is on two`],
+        : [`server ${scope.name}: mirror ${name} has ${count(drives.length, 'drive')}; the system is on two`],
     )
   }
 }

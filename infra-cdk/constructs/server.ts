@@ -8,6 +8,7 @@ import { PowerSupply } from './power-supply.ts'
 import type { Rack } from './rack.ts'
 import { RaidMirror } from './raid-mirror.ts'
 import { all, check } from './site.ts'
+import { count } from './words.ts'
 
 export interface ServerProps {
   readonly role: Role
@@ -80,14 +81,15 @@ export class Server extends Construct {
   #findings(): string[] {
     const found: string[] = []
     const say = (text: string) => found.push(`server ${this.name}: ${text}`)
-    const one = (what: string, count: number, remedy: string) => {
-      if (count !== 1) say(count === 0 ? `it has no ${what}; ${remedy}` : `it has ${count} ${what}s, not one`)
+    const one = (what: string, n: number, remedy: string) => {
+      if (n !== 1) say(n === 0 ? `it has no ${what}; ${remedy}` : `it has ${n} ${what}s, not one`)
     }
     one('bond', this.bonds.length, 'add a BondedNic with one leg to each switch')
     one('system mirror', this.mirrors.length, 'add a RaidMirror of its two system drives')
     one('BMC', this.bmcs.length, 'add a Bmc: without one the server cannot be fenced')
     const { supplies } = this
-    if (supplies.length < 2) say(`it has ${supplies.length} power supplies; a server needs two, one on each feed`)
+    if (supplies.length < 2)
+      say(`it has ${count(supplies.length, 'power supply', 'power supplies')}; a server needs two, one on each feed`)
     else {
       const feeds = new Set(supplies.map(({ outlet }) => outlet.pdu.feed.name))
       if (feeds.size === 1)
@@ -103,6 +105,12 @@ export class Server extends Construct {
       const cidr = parseCidr(network.cidr)
       if (cidr && !contains(cidr, address))
         say(`address ${address} is not in network ${network.name} (${network.cidr})`)
+    }
+    const [bond] = this.bonds
+    for (const { network } of bond ? this.addresses : []) {
+      const side = network.path === 'leg-a' ? 'a' : 'b'
+      if (network.path !== 'bond' && !bond!.legs.some(({ to }) => to.switch.side === side))
+        say(`no link goes to side ${side}, where network ${network.name} is`)
     }
     return found
   }

@@ -15,6 +15,7 @@ import {
 } from '../constructs/index.ts'
 import { all, type Site } from '../constructs/site.ts'
 import type { Port } from '../constructs/switch.ts'
+import { count as words } from '../constructs/words.ts'
 
 /** A site that must not be deployed: all its findings, one a line. */
 export class SiteError extends Error {
@@ -39,11 +40,13 @@ function census(site: Site): string[] {
   const found: string[] = []
   const count = (role: Server['role']) => all(site, Server).filter((server) => server.role === role).length
   if (count('gateway') !== 2)
-    found.push(`site ${site.name}: it has ${count('gateway')} gateway servers; it needs two, so that one can take over`)
+    found.push(
+      `site ${site.name}: it has ${words(count('gateway'), 'gateway server')}; it needs two, so that one can take over`,
+    )
   if (count('archive') !== 1)
-    found.push(`site ${site.name}: it has ${count('archive')} archive servers; it needs one, the third vote`)
+    found.push(`site ${site.name}: it has ${words(count('archive'), 'archive server')}; it needs one, the third vote`)
   if (count('server') < 2)
-    found.push(`site ${site.name}: it has ${count('server')} servers for services; it needs two or more`)
+    found.push(`site ${site.name}: it has ${words(count('server'), 'server')} for services; it needs two or more`)
   for (const [kind, name] of [
     [Cluster, 'Cluster'],
     [Firewall, 'Firewall'],
@@ -61,9 +64,15 @@ function census(site: Site): string[] {
     const sides = all(rack, Switch).map(({ side }) => side)
     if (sides.toSorted().join() !== 'a,b')
       found.push(`rack ${rack.name}: it has ${sides.length} switches; it needs two, one of side a and one of side b`)
+    const powered = new Set(
+      all(rack, Switch).flatMap(({ supplies }) => supplies.map(({ outlet }) => outlet.pdu.feed.name)),
+    )
+    if (sides.length === 2 && powered.size === 1)
+      found.push(`rack ${rack.name}: both switches hang on feed ${[...powered][0]} alone; put them on different feeds`)
     const feeds = new Set(all(rack, Pdu).map(({ feed }) => feed.name))
-    if (feeds.size < 2) found.push(`rack ${rack.name}: its PDUs bring ${feeds.size} feed; it needs two`)
+    if (feeds.size < 2) found.push(`rack ${rack.name}: its PDUs bring ${words(feeds.size, 'feed')}; it needs two`)
   }
+  found.push(...unreached(site))
   for (const server of all(site, Server)) {
     if (server.role !== 'gateway') continue
     for (const { name, network } of all(site, VirtualAddress))
@@ -71,6 +80,19 @@ function census(site: Site): string[] {
         found.push(`server ${server.name}: it has no address on network ${network.name} of virtual address ${name}`)
   }
   return found
+}
+
+/** Switches that no cable joins to the first one. */
+function unreached(site: Site): string[] {
+  const switches = all(site, Switch)
+  const reached = new Set(switches.slice(0, 1))
+  for (const device of reached) for (const { to } of device.trunks) reached.add(to.switch)
+  return switches
+    .filter((device) => !reached.has(device))
+    .map(
+      ({ name }) =>
+        `switch ${name}: no trunk leads to it from ${switches[0]!.name}; servers that use different legs would not reach each other`,
+    )
 }
 
 /** Things that only one may have. */
