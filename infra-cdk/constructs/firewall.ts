@@ -18,7 +18,7 @@ export interface FirewallProps {
 
 const distribution_default: Omit<DistributionPlan, 'services'> = {
   slots: 64,
-  check: { interval_ms: 1_000, timeout_ms: 800, fall: 2, rise: 2 },
+  check: { interval_ms: 500, timeout_ms: 400, fall: 2, rise: 2 },
 }
 
 /** The filter and distributor on the gateways. What it lets in is added by `PublishedService`. */

@@ -75,12 +75,23 @@ export class ProcessGroup extends Construct {
     )
   }
 
+  /** Port whose HTTP tells whether the n-th instance lives: MBUS speaks MQTT on its first one. */
+  probePort(index: number): number {
+    const probe = processTypes[this.type]?.probe
+    return probe ? probe({ base_port: this.environment.basePort } as Parameters<typeof probe>[0]) : this.port(index)
+  }
+
   /** Name, server and port of each instance, numbered over all servers. */
-  instances(): { instance: string; server: Server; port: number }[] {
+  instances(): { instance: string; server: Server; port: number; probe_port: number }[] {
     return this.servers.flatMap((server, place) =>
       Array.from({ length: this.each }, (_, n) => {
         const index = place * this.each + n
-        return { instance: `${this.type}-${index + 1}`, server, port: this.port(index) }
+        return {
+          instance: `${this.type}-${index + 1}`,
+          server,
+          port: this.port(index),
+          probe_port: this.probePort(index),
+        }
       }),
     )
   }

@@ -4,7 +4,7 @@ import { planOf } from '../site/plan-of.ts'
 import { lab } from '../sites/lab.ts'
 import { renderInventory, variablesOf } from './inventory.ts'
 import { renderSite } from './render.ts'
-import { renderSlots, slotsOf } from './slots.ts'
+import { slotsOf } from './slots.ts'
 
 const plan = planOf(lab)
 
@@ -48,10 +48,4 @@ test('a target that goes moves its own slots alone; one that comes back gets the
   for (const [slot, address] of living('10.0.0.2').entries())
     if (found!.slots[slot]![0] !== '10.0.0.2') t.is(address, found!.slots[slot]![0])
   t.is(new Set(living('10.0.0.2')).size, 3)
-})
-
-test('a service without a living target is not offered', (t) => {
-  const text = renderSlots(plan.distribution, () => false)
-  t.notRegex(text, /add element/)
-  t.is(text.match(/flush map/g)?.length, plan.distribution.services.length)
 })

@@ -2,7 +2,7 @@ import type { Plan } from '../site/plan.ts'
 import { renderConntrackd } from './conntrackd.ts'
 import { renderInventory } from './inventory.ts'
 import { renderDistribution, renderFilter } from './nftables.ts'
-import { renderSlots, slotsOf } from './slots.ts'
+import { slotsOf } from './slots.ts'
 
 /** Plan → every file, by path from the site's folder. Pure: the same plan gives the same bytes. */
 export function renderSite(plan: Plan): Map<string, string> {
@@ -20,7 +20,6 @@ export function renderHost(plan: Plan, host: string): Map<string, string> {
   if (server.role === 'gateway') {
     files.set('firewall/filter.nft', renderFilter(plan))
     files.set('distribution/distribute.nft', renderDistribution(plan))
-    files.set('distribution/slots.nft', renderSlots(plan.distribution))
     files.set('distribution/slots.json', `${JSON.stringify(slotsOf(plan.distribution), null, 1)}\n`)
     files.set('conntrack/conntrackd.conf', renderConntrackd(plan, server))
   }

@@ -42,18 +42,3 @@ export function slotsOf({ slots, check, services }: DistributionPlan): SlotsFile
     })),
   }
 }
-
-/** nftables commands that give each slot to its first living target; a service without one is not offered. */
-export function renderSlots(distribution: DistributionPlan, living: (address: string) => boolean = () => true): string {
-  const { services } = slotsOf(distribution)
-  return services
-    .map(({ map, slots }) => {
-      const given = slots.flatMap((addresses, slot) => {
-        const address = addresses.find(living)
-        return address === undefined ? [] : [`${slot} : ${address}`]
-      })
-      const flush = `flush map ip ${distributeTable} ${map}\n`
-      return given.length === 0 ? flush : `${flush}add element ip ${distributeTable} ${map} { ${given.join(', ')} }\n`
-    })
-    .join('')
-}

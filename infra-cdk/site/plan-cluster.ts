@@ -1,11 +1,13 @@
 import type { Cluster } from '../constructs/index.ts'
 import type { ClusterPlan, FencingDevicePlan } from './plan.ts'
 
-/** Corosync: a node is lost when it missed the token; the rest follows from that one number. */
-const token_retransmits = 10
-const join_ms = 100
+/** Corosync: a node is lost when it missed the token; the other times are shares of that one. */
+const token_retransmits = 6
+const join_of_token = 0.1
 const consensus_of_token = 1.2
-const knet_pings_of_token = 6
+const knet_ping_of_token = 0.2
+/** Two pings may be late, the third declares the link dead before the token is lost. */
+const knet_timeout_of_token = 0.5
 
 const resources_default: ClusterPlan['resources'] = {
   stickiness: 100,
@@ -50,10 +52,10 @@ export function clusterPlan(cluster: Cluster, site: string): ClusterPlan {
     totem: {
       token_ms,
       token_retransmits,
-      join_ms,
-      consensus_ms: token_ms * consensus_of_token,
-      knet_ping_interval_ms: Math.round(token_ms / (knet_pings_of_token * 2)),
-      knet_ping_timeout_ms: Math.round(token_ms / knet_pings_of_token),
+      join_ms: Math.round(token_ms * join_of_token),
+      consensus_ms: Math.round(token_ms * consensus_of_token),
+      knet_ping_interval_ms: Math.round(token_ms * knet_ping_of_token),
+      knet_ping_timeout_ms: Math.round(token_ms * knet_timeout_of_token),
       secret: 'cluster/authkey',
     },
     quorum: { expected_votes: cluster.expectedVotes, majority: cluster.majority, wait_for_all: false },

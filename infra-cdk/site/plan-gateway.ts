@@ -36,13 +36,13 @@ export function distributionPlan(firewall: Firewall, site: Site): DistributionPl
     ...firewall.distribution,
     services: all(site, PublishedService).map(({ name, props: { ports, target, on } }) => {
       const targets = new Map<string, TargetPlan>()
-      for (const { instance, server, port } of target.instances()) {
+      for (const { instance, server, probe_port } of target.instances()) {
         const known = targets.get(server.name)
         targets.set(server.name, {
           host: server.name,
           address: server.addressOn('lan')!,
           instances: [...(known?.instances ?? []), instance],
-          probe_ports: [...(known?.probe_ports ?? []), port],
+          probe_ports: [...(known?.probe_ports ?? []), probe_port],
         })
       }
       return { name, protocol: 'tcp', on: on.map((address) => address.name), ports, targets: [...targets.values()] }

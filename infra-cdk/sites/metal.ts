@@ -188,7 +188,7 @@ const first = workers.slice(0, 1)
 new Cluster(metal, 'cluster', {
   members: servers,
   links: [clusterA, clusterB],
-  token_ms: 3_000,
+  token_ms: 500,
   fencing: { enabled: true, timeout_s: 60, action: 'reboot' },
 })
 
