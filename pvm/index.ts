@@ -1,61 +1,11 @@
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { compile, type Program } from './compile.ts'
+/** PVM as other systems use it: `loadProtocol` a description, feed a `Session` what a device sends. */
+import type { Program } from './compile.ts'
 
 export { PvmError } from './errors.ts'
+export { loadProtocol, type ProtocolInfo, protocolFile, protocolNames, protocols } from './protocols.ts'
 export { messageSchema, registry } from './registry.ts'
+export type { Message } from './runtime.ts'
 export { type Packet, Session, type SessionOptions } from './session.ts'
-export type { Message } from './vm.ts'
 
 /** A compiled protocol. */
 export type Protocol = Program
-
-export interface ProtocolInfo {
-  name: string
-  title: string
-  transports: string[]
-  default_port: number
-  version: number
-}
-
-const folder = join(import.meta.dirname, 'protocols')
-const compiled = new Map<string, Protocol>()
-
-/** Names of the protocols there are, in order. */
-export function protocolNames(): string[] {
-  return readdirSync(folder)
-    .filter((file) => file.endsWith('.pvm'))
-    .map((file) => file.slice(0, -4))
-    .sort()
-}
-
-/** File of a protocol's description; throws when there is none, with the names that exist. */
-export function protocolFile(name: string): string {
-  const file = join(folder, `${name}.pvm`)
-  if (!/^\w+$/.test(name) || !existsSync(file))
-    throw new Error(`there is no protocol "${name}"; protocols are ${protocolNames().join(', ')}`)
-  return file
-}
-
-/** Compiles a protocol's description, once. */
-export function loadProtocol(name: string): Protocol {
-  const known = compiled.get(name)
-  if (known) return known
-  const program = compile(protocolFile(name))
-  compiled.set(name, program)
-  return program
-}
-
-/** What the protocols say of themselves. */
-export function protocols(): ProtocolInfo[] {
-  return protocolNames().map((name) => {
-    const { header } = loadProtocol(name)
-    return {
-      name,
-      title: String(header.title ?? name),
-      transports: String(header.transports ?? 'tcp').split(' '),
-      default_port: Number(header.port ?? 0),
-      version: Number(header.version ?? 1),
-    }
-  })
-}

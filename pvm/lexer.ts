@@ -1,6 +1,6 @@
 import { PvmError } from './errors.ts'
 
-export type TokenType = 'name' | 'variable' | 'number' | 'string' | 'bytes' | 'sign' | 'newline' | 'end'
+export type TokenType = 'name' | 'variable' | 'number' | 'string' | 'bytes' | 'unit' | 'sign' | 'newline' | 'end'
 
 export interface Token {
   type: TokenType
@@ -31,9 +31,10 @@ const patterns: [TokenType | 'space' | 'comment', RegExp][] = [
   ['bytes', /hex"([0-9a-fA-F\s]*)"/y],
   ['string', /"((?:[^"\\\n]|\\.)*)"/y],
   ['variable', /\$([a-z_][a-z0-9_]*)/y],
-  ['number', /0x[0-9a-fA-F]+|\d+(?:\.\d+)?/y],
+  ['number', /0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:e-?\d+)?/y],
+  ['unit', /\[([^\]\n]+)\]/y],
   ['name', /[a-zA-Z_][a-zA-Z0-9_]*(?:\.(?:[a-zA-Z0-9_]|\{\$[a-z_][a-z0-9_]*\})+)*/y],
-  ['sign', /->|==|!=|<=|>=|<<|>>|&&|\|\||[-+*/%&|<>!(){}[\],:;=]/y],
+  ['sign', /->|==|!=|<=|>=|<<|>>|&&|\|\||\.\.|[-+*/%&|^<>!(){},:;=]/y],
 ]
 
 const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\', '0': '\0' }
@@ -57,8 +58,9 @@ export function tokenize(text: string, source: Source): Token[] {
         line++
         lineStart = at
       } else if (type === 'string') {
-        const value = (match[1] ?? '').replace(/\\(.)/g, (_, c: string) => {
-          return escapes[c] ?? fail(source, place, `unknown escape \\${c}`, 'known are \\n \\r \\t \\" \\\\ \\0')
+        const value = (match[1] ?? '').replace(/\\(x[0-9a-fA-F]{2}|.)/g, (_, c: string) => {
+          if (c.length > 1) return String.fromCharCode(Number.parseInt(c.slice(1), 16))
+          return escapes[c] ?? fail(source, place, `unknown escape \\${c}`, 'known are \\n \\r \\t \\" \\\\ \\0 \\x1a')
         })
         tokens.push({ type, text: value, ...place })
       } else if (type === 'bytes') {
@@ -68,7 +70,11 @@ export function tokenize(text: string, source: Source): Token[] {
       } else if (type !== 'space' && type !== 'comment') {
         if (match[0] === '(') parentheses++
         if (match[0] === ')') parentheses = Math.max(0, parentheses - 1)
-        tokens.push({ type, text: type === 'variable' ? (match[1] ?? '') : match[0], ...place })
+        tokens.push({
+          type,
+          text: type === 'variable' || type === 'unit' ? (match[1] ?? '').trim() : match[0],
+          ...place,
+        })
       }
       continue scan
     }

@@ -1,4 +1,7 @@
-/** The parameter registry: the names, types and units of the unified message. One meaning, one name, one unit, in every protocol. */
+/**
+ * The parameter registry: the names, types and units of the unified message. One meaning, one name, one unit, in every protocol.
+ * A new parameter is one line: n number, i whole number, b yes or no, s text; its meaning; its unit.
+ */
 export interface Parameter {
   type: 'number' | 'integer' | 'string' | 'boolean'
   unit?: string
@@ -91,12 +94,161 @@ export const registry: Readonly<Record<string, Parameter>> = {
   'ble.beacon.id.N': s('identity of a Bluetooth beacon'),
   'ble.beacon.rssi.N': n('strength of its signal', 'dBm'),
   'ble.beacon.voltage.N': n('of its battery', 'V'),
+  // Power
+  'battery.temperature': n('of the internal battery', '°C'),
+  'battery.charging.status': b('the internal battery is charged'),
+  'backup.battery.voltage': n('of a second battery', 'V'),
+  'external.powersource.status': b('the vehicle feeds the device'),
+  'external.powersource.current': n('from the vehicle', 'A'),
+  // Network
+  'gsm.signal.dbm': n('strength of the signal', 'dBm'),
+  'gsm.network.roaming.status': b('in a foreign network'),
+  'gsm.network.type': s('kind of network, as the maker names it'),
+  'gsm.operator.name': s('name of the network'),
+  'gsm.sim.imsi': s('subscriber of the SIM card'),
+  'gsm.phone.number': s('number of the SIM card'),
+  'wifi.mac.N': s('address of a Wi-Fi access point'),
+  'wifi.rssi.N': n('strength of its signal', 'dBm'),
+  // Device
+  'device.firmware.version': s('of the device'),
+  'device.hardware.version': s('of the device'),
+  'device.type.id': s('model, as the maker counts or names it'),
+  'device.status': i('status bits, as the maker defines them'),
+  'device.humidity': n('in the device', '%'),
+  'device.tampering.event': b('the device is opened or pulled off'),
+  'message.number': i('number of the message, as the device counts'),
+  'message.reason.enum': i('why the message was sent, as the maker counts'),
+  'message.reason': s('why the message was sent, as the maker names it'),
+  'message.text': s('text for or of the user'),
+  'message.acknowledge.status': b('the message answers a command'),
+  // Position
+  'position.vdop': n('vertical dilution of precision'),
+  'position.accuracy': n('radius of the error', 'm'),
+  'position.satellites.visible': i('satellites in view'),
+  'position.fix.timestamp': n('when the position was measured, where that differs', 's'),
+  // Vehicle
+  'vehicle.state.enum': i('state of the vehicle, as the maker counts'),
+  'vehicle.plate.number': s('number plate'),
+  'vehicle.weight': n('load on the axles', 'kg'),
+  'axle.weight.N': n('load on an axle', 'kg'),
+  'vehicle.maximum.speed': n('highest since the last message', 'km/h'),
+  'engine.motorhours': n('total time of the engine', 'h'),
+  'engine.temperature': n('of the engine', '°C'),
+  'engine.blocked.status': b('the engine is cut off'),
+  'engine.load.level': n('of the engine', '%'),
+  'engine.oil.pressure': n('in the engine', 'kPa'),
+  'trip.duration': n('of this trip', 's'),
+  'trip.status': b('on a trip'),
+  'idle.duration': n('the engine runs and the vehicle stands', 's'),
+  'fuel.consumed': n('total', 'l'),
+  'fuel.consumption': n('at the moment', 'l/h'),
+  'fuel.level.N': n('of a tank', '%'),
+  'fuel.volume.N': n('in a tank', 'l'),
+  'fuel.sensor.N': n('raw value of a fuel sensor'),
+  'fuel.leak.event': b('fuel is lost'),
+  'fuel.filling.event': b('fuel is filled in'),
+  'door.status': b('a door is open'),
+  'door.status.N': b('this door is open'),
+  'hood.status': b('the hood is open'),
+  'trunk.status': b('the trunk is open'),
+  'lock.status': b('locked'),
+  'armed.status': b('the alarm system is armed'),
+  'air.conditioner.status': b('the air conditioner runs'),
+  'seat.belt.status': b('the seat belt is fastened'),
+  'handbrake.status': b('the handbrake is on'),
+  'tire.pressure.N': n('in a tyre', 'kPa'),
+  'tire.temperature.N': n('of a tyre', '°C'),
+  'tire.alarm.event': b('a tyre has a wrong pressure or temperature'),
+  // CAN and OBD
+  'can.vehicle.speed': n('as the vehicle measures it', 'km/h'),
+  'can.vehicle.mileage': n('as the vehicle counts it', 'km'),
+  'can.engine.rpm': n('of the engine', '1/min'),
+  'can.engine.coolant.temperature': n('of the engine', '°C'),
+  'can.engine.load.level': n('of the engine', '%'),
+  'can.engine.motorhours': n('as the vehicle counts it', 'h'),
+  'can.engine.oil.temperature': n('of the engine', '°C'),
+  'can.intake.air.temperature': n('before the engine', '°C'),
+  'can.intake.map': n('pressure before the engine', 'kPa'),
+  'can.ambient.temperature': n('outside of the vehicle', '°C'),
+  'can.throttle.level': n('of the throttle', '%'),
+  'can.accelerator.pedal.position': n('of the pedal', '%'),
+  'can.fuel.level': n('as the vehicle measures it', '%'),
+  'can.fuel.volume': n('as the vehicle measures it', 'l'),
+  'can.fuel.consumed': n('total, as the vehicle counts it', 'l'),
+  'can.fuel.consumption': n('at the moment', 'l/h'),
+  'can.fuel.pressure': n('of the fuel', 'kPa'),
+  'can.mil.status': b('the malfunction lamp is on'),
+  'can.mil.mileage': n('with the malfunction lamp on', 'km'),
+  'can.dtc.cleared.mileage': n('since trouble codes were cleared', 'km'),
+  'can.dtc.number': i('how many trouble codes there are'),
+  'can.dtc': s('trouble codes, with spaces between them'),
+  'can.brake.pedal.status': b('the brake is pressed'),
+  'can.axle.weight.N': n('load on an axle', 'kg'),
+  'can.pto.status': b('the power take-off runs'),
+  'can.gear': i('gear, as the vehicle counts'),
+  // Sensors
+  'temperature.sensor.N': n('of a wired sensor', '°C'),
+  'humidity.sensor.N': n('of a wired sensor', '%'),
+  'light.sensor': n('light, as the maker measures it'),
+  'pressure.sensor.N': n('of a wired sensor', 'kPa'),
+  'count.sensor.N': n('pulses counted'),
+  'lls.level.N': n('raw value of a liquid level sensor'),
+  'lls.temperature.N': n('of a liquid level sensor', '°C'),
+  acceleration: n('without its direction', 'g'),
+  'ble.beacons': s('Bluetooth beacons, as the maker lists them'),
+  'ble.sensor.illumination.N': n('of a Bluetooth sensor'),
+  // Persons
+  'steps.count': i('steps walked'),
+  'heart.rate': n('of the heart', '1/min'),
+  'body.temperature': n('of a person', '°C'),
+  'blood.pressure.high': n('systolic, mmHg'),
+  'blood.pressure.low': n('diastolic, mmHg'),
+  'blood.oxygen': n('saturation', '%'),
+  'driver.status.enum': i('what the driver does, as the maker counts'),
+  'driver.card.status': b('a card is in the reader'),
+  'driver.N': s('identity of a driver'),
+  'tacho.card.N': s('identity of a card in the tachograph'),
+  // Events
+  'sos.event': b('a person calls for help'),
+  'battery.low.event': b('the internal battery is nearly empty'),
+  'power.low.event': b('the vehicle feeds too little'),
+  'power.cut.event': b('the vehicle feeds no more'),
+  'power.restored.event': b('the vehicle feeds again'),
+  'power.on.event': b('the device was switched on'),
+  'power.off.event': b('the device is switched off'),
+  'movement.event': b('it was moved'),
+  'vibration.event': b('it was shaken'),
+  'fall.event': b('it fell'),
+  'tampering.event': b('it was tampered with'),
+  'removal.event': b('it was taken off'),
+  'idle.event': b('the engine runs and the vehicle stands'),
+  'parking.event': b('parked'),
+  'low.speed.event': b('slower than allowed'),
+  'high.rpm.event': b('the engine turns too fast'),
+  'fatigue.event': b('the driver is tired'),
+  'temperature.event': b('a temperature is out of its limits'),
+  'geofence.event': b('a border was crossed'),
+  'geofence.event.enter': b('an area was entered'),
+  'geofence.event.exit': b('an area was left'),
+  'gnss.antenna.cut.event': b('the antenna of the receiver is cut'),
+  'gnss.antenna.short.event': b('the antenna of the receiver is short'),
+  'door.event': b('a door was opened'),
+  'hood.event': b('the hood was opened'),
+  'lock.event': b('it was locked'),
+  'unlock.event': b('it was unlocked'),
+  'fault.event': b('the device or the vehicle has a fault'),
+  'harsh.lane.change.event': b('changed the lane harshly'),
+  'footbrake.event': b('the brake was pressed'),
 }
 
-/** Whether a name is registered; `ain.3` is as `ain.N`. */
-export function isRegistered(name: string): boolean {
-  return Object.hasOwn(registry, name) || Object.hasOwn(registry, name.replace(/\.\d+$/, '.N'))
+/** What is registered under a name; `ain.3` is as `ain.N`. */
+export function registered(name: string): Parameter | undefined {
+  if (Object.hasOwn(registry, name)) return registry[name]
+  const pattern = name.replace(/\.\d+$/, '.N')
+  return Object.hasOwn(registry, pattern) ? registry[pattern] : undefined
 }
+
+export const isRegistered = (name: string): boolean => registered(name) !== undefined
 
 /** JSON Schema of a message: registered parameters have their types, others are free. */
 export function messageSchema(): object {

@@ -1,64 +1,237 @@
-import type { Message } from './index.ts'
+/** What the reference decoder's attributes are called here. An attribute may stand under any of its names, or as raw.NAME. */
+import type { Message } from './runtime.ts'
 
-/** The reference's attribute names under ours. `scale`: ours = theirs × scale. */
-const names: Record<string, { name: string; scale?: number }> = {
-  sat: { name: 'position.satellites' },
-  hdop: { name: 'position.hdop' },
-  pdop: { name: 'position.pdop' },
-  priority: { name: 'event.priority.enum' },
-  event: { name: 'event.enum' },
-  ignition: { name: 'engine.ignition.status' },
-  motion: { name: 'movement.status' },
-  rssi: { name: 'gsm.signal.level', scale: 20 },
-  power: { name: 'external.powersource.voltage' },
-  battery: { name: 'battery.voltage' },
-  batteryLevel: { name: 'battery.level' },
-  batteryCurrent: { name: 'battery.current' },
-  deviceTemp: { name: 'device.temperature' },
-  odometer: { name: 'vehicle.mileage', scale: 0.001 },
-  tripOdometer: { name: 'trip.mileage', scale: 0.001 },
-  operator: { name: 'gsm.operator.code' },
-  sleepMode: { name: 'sleep.mode.enum' },
-  iccid: { name: 'gsm.sim.iccid' },
-  vin: { name: 'vehicle.vin' },
-  result: { name: 'command.response' },
-  type: { name: 'message.type' },
-  input: { name: 'din' },
-  output: { name: 'dout' },
-  archive: { name: 'archive.status' },
+/** Our name; with a number: ours = theirs × number. N stands for a number in both names. */
+type Name = string | [name: string, ...scales: number[]]
+
+const names: Record<string, Name[]> = {
+  // Message
+  type: ['message.type', 'device.type.id'],
+  index: ['message.number'],
+  result: ['command.response'],
+  event: ['event.enum', 'message.reason.enum', 'message.type'],
+  reason: ['message.reason', 'message.reason.enum', 'event.enum'],
+  priority: ['event.priority.enum'],
+  archive: ['archive.status'],
+  status: ['device.status'],
+  message: ['message.text', 'user.text'],
+  text: ['message.text', 'user.text'],
+  // Position
+  sat: ['position.satellites'],
+  satVisible: ['position.satellites.visible'],
+  hdop: ['position.hdop'],
+  vdop: ['position.vdop'],
+  pdop: ['position.pdop'],
+  accuracy: ['position.accuracy'],
+  gps: ['gnss.state.enum', 'position.valid'],
+  maximumSpeed: [['vehicle.maximum.speed', 1, 1.852]],
+  // Network
+  rssi: [['gsm.signal.level', 1, 20, 25, 100 / 31, 10], 'gsm.signal.dbm'],
+  operator: ['gsm.operator.code', 'gsm.operator.name'],
+  roaming: ['gsm.network.roaming.status'],
+  iccid: ['gsm.sim.iccid'],
+  imsi: ['gsm.sim.imsi'],
+  phone: ['gsm.phone.number'],
+  // Power
+  power: ['external.powersource.voltage'],
+  battery: ['battery.voltage'],
+  batteryLevel: ['battery.level'],
+  batteryCurrent: ['battery.current'],
+  batteryTemp: ['battery.temperature'],
+  charge: ['battery.charging.status', 'external.powersource.status'],
+  externalPower: ['external.powersource.status'],
+  // Device
+  deviceTemp: ['device.temperature'],
+  deviceId: ['device.number', 'device.type.id'],
+  versionFw: ['device.firmware.version'],
+  versionHw: ['device.hardware.version'],
+  sleepMode: ['sleep.mode.enum'],
+  // Vehicle
+  ignition: ['engine.ignition.status'],
+  motion: ['movement.status'],
+  odometer: [['vehicle.mileage', 0.001]],
+  tripOdometer: [['trip.mileage', 0.001]],
+  obdOdometer: [['can.vehicle.mileage', 0.001]],
+  hours: [
+    ['engine.motorhours', 1 / 3_600_000],
+    ['can.engine.motorhours', 1 / 3_600_000],
+  ],
+  engineHours: [
+    ['engine.motorhours', 1 / 3_600_000],
+    ['can.engine.motorhours', 1 / 3_600_000],
+  ],
+  vin: ['vehicle.vin'],
+  blocked: ['engine.blocked.status'],
+  armed: ['armed.status'],
+  door: ['door.status'],
+  lock: ['lock.status'],
+  fuel: ['fuel.volume', 'fuel.level', 'can.fuel.volume', 'can.fuel.level'],
+  fuelLevel: ['fuel.level', 'can.fuel.level'],
+  fuelUsed: ['fuel.consumed', 'can.fuel.consumed'],
+  fuelConsumption: ['fuel.consumption', 'can.fuel.consumption'],
+  rpm: ['engine.rpm', 'can.engine.rpm'],
+  engineTemp: ['engine.temperature', 'can.engine.coolant.temperature'],
+  engineLoad: ['can.engine.load.level', 'engine.load.level'],
+  coolantTemp: ['can.engine.coolant.temperature'],
+  intakeTemp: ['can.intake.air.temperature'],
+  mapIntake: ['can.intake.map'],
+  throttle: ['can.throttle.level', 'can.accelerator.pedal.position'],
+  obdSpeed: ['can.vehicle.speed'],
+  dtcs: ['can.dtc'],
+  clearedDistance: [['can.dtc.cleared.mileage', 1, 0.001]],
+  oilPressure: ['engine.oil.pressure'],
+  axleWeight: ['vehicle.weight'],
+  weight: ['vehicle.weight'],
+  // Sensors
+  humidity: ['device.humidity', 'humidity.sensor.1', 'ble.sensor.humidity.1'],
+  acceleration: ['acceleration'],
+  lightSensor: ['light.sensor'],
+  // Persons
+  driverUniqueId: ['driver.id', 'ibutton.code'],
+  card: ['driver.id', 'raw.driver.card'],
+  steps: ['steps.count'],
+  heartRate: ['heart.rate'],
+  bodyTemp: ['body.temperature'],
+  pressureHigh: ['blood.pressure.high'],
+  pressureLow: ['blood.pressure.low'],
+  bloodOxygen: ['blood.oxygen'],
+  // Masks and numbered ones
+  input: ['din'],
+  output: ['dout'],
+  inN: ['din.N'],
+  outN: ['dout.N'],
+  adcN: [['ain.N', 1, 0.001]],
+  tempN: ['temperature.sensor.N'],
+  humidityN: ['humidity.sensor.N', 'ble.sensor.humidity.N'],
+  bleTempN: ['ble.sensor.temperature.N'],
+  eyeTempN: ['ble.sensor.temperature.N'],
+  tagNTemp: ['ble.sensor.temperature.N'],
+  tagNHumidity: ['ble.sensor.humidity.N'],
+  tagNBattery: ['ble.sensor.battery.voltage.N', 'ble.sensor.battery.level.N'],
+  tagNName: ['ble.sensor.name.N'],
+  tagNId: ['ble.sensor.id.N', 'ble.beacon.id.N'],
+  tagNMac: ['ble.sensor.id.N', 'ble.beacon.id.N'],
+  tagNRssi: ['ble.beacon.rssi.N'],
+  tagNVoltage: [
+    ['ble.beacon.voltage.N', 1, 0.001],
+    ['ble.sensor.battery.voltage.N', 1, 0.001],
+  ],
+  tagNUuid: ['ble.beacon.id.N'],
+  tagNMajor: ['ble.beacon.major.N'],
+  tagNMinor: ['ble.beacon.minor.N'],
+  beaconNUuid: ['ble.beacon.id.N'],
+  beaconNMajor: ['ble.beacon.major.N'],
+  beaconNMinor: ['ble.beacon.minor.N'],
+  beaconNRssi: ['ble.beacon.rssi.N'],
+  fuelN: ['fuel.level.N', 'fuel.volume.N', 'fuel.sensor.N', 'lls.level.N'],
+  countN: ['count.sensor.N'],
+  doorN: ['door.status.N'],
+  driverN: ['driver.N'],
+  cardN: ['tacho.card.N'],
+  ioN: ['io.N'],
+  axisX: [['x.acceleration', 1, 0.001]],
+  axisY: [['y.acceleration', 1, 0.001]],
+  axisZ: [['z.acceleration', 1, 0.001]],
 }
 
-/** Whether a message carries a reference attribute: under our name, or raw. Numbers may be texts there. */
-export function carried(message: Message, name: string, value: unknown): boolean {
-  const known = names[name]
-  const axis = /^axis([XYZ])$/.exec(name)?.[1]?.toLowerCase()
-  const numbered = /^(in|out|adc|bleTemp|eyeTemp)(\d)$/.exec(name)
-  const prefix = {
-    in: 'din',
-    out: 'dout',
-    adc: 'ain',
-    bleTemp: 'ble.sensor.temperature',
-    eyeTemp: 'ble.sensor.temperature',
-  }[numbered?.[1] ?? '']
-  const io = /^io(\d+)$/.exec(name)?.[1]
-  const same = (a: unknown, scale = 1) =>
-    a === value ||
-    (typeof a !== 'string' && Math.abs(Number(a) - Number(value) * scale) < 1e-6) ||
-    String(a).toLowerCase() === String(value).toLowerCase() ||
-    Number(a) === Number(value)
-  if (name === 'alarm') return message['alarm.event'] === true
-  if (typeof value === 'string') value = value.replace(/\0+$/, '')
-  if (known) return same(message[known.name], known.scale)
-  if (axis) return same(message[`${axis}.acceleration`], 0.001)
-  if (prefix) return same(message[`${prefix}.${numbered?.[2]}`])
-  if (io && message[`io.${io}`] !== undefined)
-    return (
-      same(message[`io.${io}`]) || BigInt.asIntN(64, BigInt(message[`io.${io}`] as string)) === BigInt(value as number)
-    )
-  // A raw name of the device, whatever its case; the value may stand under the parameter that it means.
-  const raw = Object.entries(message).find(([key]) => key.toLowerCase() === `raw.${name.toLowerCase()}`)
-  if (raw) return same(raw[1])
-  return Object.values(message).some(
-    (held) => same(held) || same(held, 20) || same(held, 0.001) || same(held, 0.1) || same(held, 0.01),
-  )
+/** What protocols call otherwise: attributes that are numbered or named after the protocol's own. */
+const ownNames: Record<string, Record<string, Name[]>> = {
+  teltonika: {
+    io22: ['acceleration'],
+    io69: ['gnss.state.enum'],
+    io200: ['sleep.mode.enum'],
+    io205: ['gsm.cellid'],
+    io206: ['gsm.lac'],
+  },
+  wialon: {
+    cell_idN: ['gsm.cellid.N'],
+    lacN: ['gsm.lac.N'],
+    mccN: ['gsm.mcc.N'],
+    mncN: ['gsm.mnc.N'],
+    sos: ['alarm.event', 'sos.event'],
+    bat: ['battery.level'],
+  },
+}
+
+/** Kinds of alarm there, and the event here. Any alarm may stand as `alarm.event` alone too. */
+const alarms: Record<string, string> = {
+  sos: 'sos.event',
+  overspeed: 'overspeeding.event',
+  lowspeed: 'low.speed.event',
+  lowBattery: 'battery.low.event',
+  lowPower: 'power.low.event',
+  powerCut: 'power.cut.event',
+  powerRestored: 'power.restored.event',
+  powerOn: 'power.on.event',
+  powerOff: 'power.off.event',
+  movement: 'movement.event',
+  vibration: 'vibration.event',
+  fallDown: 'fall.event',
+  tampering: 'tampering.event',
+  removing: 'removal.event',
+  idle: 'idle.event',
+  parking: 'parking.event',
+  highRpm: 'high.rpm.event',
+  hardAcceleration: 'harsh.acceleration.event',
+  hardBraking: 'harsh.braking.event',
+  hardCornering: 'harsh.cornering.event',
+  laneChange: 'harsh.lane.change.event',
+  fatigueDriving: 'fatigue.event',
+  temperature: 'temperature.event',
+  geofence: 'geofence.event',
+  geofenceEnter: 'geofence.event.enter',
+  geofenceExit: 'geofence.event.exit',
+  gpsAntennaCut: 'gnss.antenna.cut.event',
+  gpsAntennaShort: 'gnss.antenna.short.event',
+  accident: 'crash.event',
+  tow: 'towing.event',
+  jamming: 'gsm.jamming.event',
+  door: 'door.event',
+  bonnet: 'hood.event',
+  lock: 'lock.event',
+  unlock: 'unlock.event',
+  fault: 'fault.event',
+  fuelLeak: 'fuel.leak.event',
+  footBrake: 'footbrake.event',
+  general: 'alarm.event',
+}
+
+const text = (value: unknown) =>
+  String(value)
+    .replace(/^[\s\0]+|[\s\0]+$/g, '')
+    .toLowerCase()
+
+/** Whether two values are the same: numbers may be texts there, yes and no may be 1 and 0, large numbers lose digits in JSON. */
+function same(ours: unknown, theirs: unknown, scale: number): boolean {
+  if (ours === undefined || ours === null) return false
+  if (typeof theirs === 'boolean' || typeof ours === 'boolean') return Number(ours) === Number(theirs)
+  const [a, b] = [Number(ours), Number(theirs) * scale]
+  if (text(theirs) !== '' && Number.isFinite(a) && Number.isFinite(b)) {
+    if (Math.abs(a - b) <= 1e-6 + Math.abs(b) * 1e-9) return true
+    // The reference holds 64 bits as signed.
+    if (Math.abs(b) > 2 ** 53 || Math.abs(a) > 2 ** 53)
+      return Math.abs(a - b) < 4096 || Math.abs(a - b - 2 ** 64) < 4096
+    return text(ours) === text(theirs)
+  }
+  return text(ours) === text(theirs)
+}
+
+/** Whether a message carries a reference attribute: under one of our names, or raw under theirs. An empty text is not carried. */
+export function carried(message: Message, name: string, value: unknown, protocol = ''): boolean {
+  if (value === null || text(value) === '') return true
+  if (name === 'alarm')
+    return String(value)
+      .split(',')
+      .every((alarm) => message[alarms[alarm] ?? 'alarm.event'] === true || message['alarm.event'] === true)
+  const number = /\d+/.exec(name)?.[0] ?? ''
+  const pattern = number === '' ? name : name.replace(number, 'N')
+  const own = ownNames[protocol] ?? {}
+  const known = [own[name], own[pattern], names[name], names[pattern]].flatMap((found) => found ?? [])
+  for (const entry of known) {
+    const [ours, ...scales] = typeof entry === 'string' ? [entry] : entry
+    const held = message[ours.replace('N', number)]
+    if ((scales.length > 0 ? scales : [1]).some((scale) => same(held, value, scale))) return true
+  }
+  const wanted = `raw.${name.toLowerCase()}`
+  return Object.entries(message).some(([key, held]) => key.toLowerCase() === wanted && same(held, value, 1))
 }

@@ -1,12 +1,18 @@
-import type { Frame, Program } from './compile.ts'
-import { type Kind, kinds } from './opcodes.ts'
-import { Machine, type MachineState, type Message, readNumber } from './vm.ts'
+import type { Transport } from './ast.ts'
+import { Fault } from './errors.ts'
+import { type FoundPacket, Framer, unescaped } from './frames.ts'
+import type { Frame, Program } from './program.ts'
+import { type MachineState, type Message, Runtime } from './runtime.ts'
+import type { Value } from './values.ts'
+import { interpret } from './vm.ts'
 
 export interface SessionOptions {
   /** Whether an ident may come in; default: all. */
   authorize?: (ident: string) => boolean
   /** s since 1970 UTC. */
   now?: () => number
+  /** The ident of a session whose log-in was before; default: none. */
+  ident?: string
 }
 
 /** One packet of a device and what is to be done about it. */
@@ -16,6 +22,8 @@ export interface Packet {
   reply: Uint8Array | null
   /** The ident that the session was bound to by this packet. */
   login?: string
+  /** Commands that this packet answers, by the number that they got when they were sent. */
+  answers?: { id: number; name: string; text: string }[]
   error?: { code: string; reason: string }
   /** The connection is to be closed after the answer. */
   close?: boolean
@@ -23,23 +31,22 @@ export interface Packet {
   bytes: number
 }
 
-type Found = { size: number; frame: Frame } | { more: true } | { wrong: string; code: string }
-
 /** What a device sends on one connection: bytes in, packets out, however the bytes are cut. */
 export class Session {
   readonly #program: Program
-  readonly #machine: Machine
+  readonly #machine: Runtime
+  readonly #framer: Framer
   readonly #state: MachineState
   #held: Uint8Array = new Uint8Array()
-  /** How far the held bytes were looked through for a line's ending. */
-  #searched = 0
   #closed = false
+  #commands = 0
 
   constructor(program: Program, options: SessionOptions = {}) {
     this.#program = program
-    this.#state = { ident: undefined, accepted: false, kept: [] }
-    const { authorize = () => true, now = () => Date.now() / 1000 } = options
-    this.#machine = new Machine(program, this.#state, { authorize, now })
+    const { authorize = () => true, now = () => Date.now() / 1000, ident } = options
+    this.#state = { ident, accepted: ident !== undefined, kept: [], waiting: [] }
+    this.#machine = new Runtime(program, this.#state, { authorize, now })
+    this.#framer = new Framer(program, this.#machine, (entry, machine) => interpret(program, entry, machine))
   }
 
   get ident(): string | undefined {
@@ -56,62 +63,135 @@ export class Session {
     return this.#closed
   }
 
-  /** Takes the next bytes; gives the packets that are whole now, in order. */
+  /** Takes the next bytes of a stream; gives the packets that are whole now, in order. */
   feed(chunk: Uint8Array): Packet[] {
-    const packets: Packet[] = []
-    if (this.#closed) return packets
+    if (this.#closed) return []
     let bytes = chunk
     if (this.#held.length > 0) {
       bytes = new Uint8Array(this.#held.length + chunk.length)
       bytes.set(this.#held)
       bytes.set(chunk, this.#held.length)
     }
-    let at = 0
-    while (at < bytes.length && !this.#closed) {
-      const rest = bytes.subarray(at)
-      const found = this.#find(rest)
-      if ('more' in found) break
-      this.#searched = 0
-      if ('wrong' in found) {
-        // Nothing tells where the next packet would begin.
-        packets.push({
-          messages: [],
-          reply: null,
-          error: { code: found.code, reason: found.wrong },
-          close: true,
-          bytes: rest.length,
-        })
-        this.#closed = true
-        at = bytes.length
-        break
-      }
-      packets.push(this.#decode(rest.subarray(0, found.size), found.frame))
-      at += found.size
-    }
+    const packets: Packet[] = []
+    const at = this.#cut(bytes, 'tcp', packets)
     // Copied, not kept as a view: a view would hold on to all of a large chunk.
     this.#held = at >= bytes.length ? new Uint8Array() : bytes.slice(at)
     return packets
+  }
+
+  /** Takes one datagram: one packet, or several one behind another. What it does not hold whole is an error. */
+  datagram(bytes: Uint8Array): Packet[] {
+    const packets: Packet[] = []
+    if (this.#closed) return packets
+    this.#framer.reset()
+    const at = this.#cut(bytes, 'udp', packets)
+    this.#framer.reset()
+    // Another datagram has its own beginning.
+    this.#closed = false
+    if (at < bytes.length) packets.push(incomplete(bytes.length - at))
+    return packets
+  }
+
+  /**
+   * Takes one packet whose ends are known: a line of a session file, a reference vector. Its start, length or ending may have been
+   * taken off. It is decoded as a stream's bytes where that comes out even, else as a datagram, else as the packet of the first rule
+   * that it begins like.
+   */
+  packet(bytes: Uint8Array): Packet[] {
+    for (const transport of ['tcp', 'udp'] as const) {
+      if (!this.#even(bytes, transport)) continue
+      const packets: Packet[] = []
+      this.#cut(bytes, transport, packets)
+      return packets
+    }
+    const [frame] = this.#framer.candidates(bytes)
+    return frame ? [this.#decode(bytes, frame)] : []
+  }
+
+  /** Whether bytes of a stream are whole packets, nothing left over. */
+  whole(bytes: Uint8Array): boolean {
+    return this.#even(bytes, 'tcp')
+  }
+
+  /** Bytes of a command for the device, and the number that its answer will carry. Throws when there is no such command. */
+  command(name: string, values: Record<string, Value> = {}): { id: number; bytes: Uint8Array } {
+    const command = this.#program.commands.find((known) => known.name === name)
+    if (!command)
+      throw new Error(
+        `${this.#program.name} has no command "${name}"; commands are ${this.#program.commands.map((c) => c.name).join(', ') || 'none'}`,
+      )
+    const slots = new Map<number, Value>()
+    for (const { name: parameter, slot } of command.parameters) {
+      const value = values[parameter]
+      if (value === undefined) throw new Error(`the command "${name}" needs "${parameter}"`)
+      slots.set(slot, value)
+    }
+    const bytes = this.#machine.compose((machine) => interpret(this.#program, command.entry, machine), slots)
+    if (bytes instanceof Fault) throw new Error(`the command "${name}": ${bytes.message}`)
+    const id = ++this.#commands
+    const key = command.key < 0 ? null : (this.#machine.slots[command.key] as Value)
+    this.#machine.expect({ id, name, key })
+    return { id, bytes }
   }
 
   /** Forgets an unfinished packet, so that decoding can go on behind a break. The ident stays. */
   resume(): Packet | undefined {
     const { length } = this.#held
     this.#held = new Uint8Array()
-    this.#searched = 0
+    this.#framer.reset()
     this.#closed = false
-    if (length === 0) return undefined
-    return {
-      messages: [],
-      reply: null,
-      error: { code: 'incomplete', reason: `the packet ends after ${length} bytes` },
-      bytes: length,
+    return length === 0 ? undefined : incomplete(length)
+  }
+
+  /** Decodes all whole packets; gives how far it came. */
+  #cut(bytes: Uint8Array, transport: Transport, packets: Packet[]): number {
+    let at = 0
+    while (!this.#closed) {
+      at += this.#framer.junk(bytes.subarray(at))
+      if (at >= bytes.length) break
+      const rest = bytes.subarray(at)
+      const found = this.#framer.find(rest, transport)
+      if ('more' in found) break
+      if ('code' in found) {
+        // Nothing tells where the next packet would begin.
+        packets.push({ messages: [], reply: null, error: found, close: true, bytes: rest.length })
+        this.#closed = true
+        return bytes.length
+      }
+      const packet = this.#decode(rest.subarray(0, found.end), found.frame)
+      packet.bytes = found.size
+      packets.push(packet)
+      at += found.size
     }
+    return at
+  }
+
+  /** Whether bytes come out as whole packets. */
+  #even(bytes: Uint8Array, transport: Transport): boolean {
+    this.#framer.reset()
+    let at = 0
+    let count = 0
+    for (;;) {
+      at += this.#framer.junk(bytes.subarray(at))
+      if (at >= bytes.length) break
+      const found: FoundPacket | object = this.#framer.find(bytes.subarray(at), transport)
+      if (!('size' in found)) {
+        this.#framer.reset()
+        return false
+      }
+      at += found.size
+      count++
+    }
+    return count > 0
   }
 
   #decode(bytes: Uint8Array, frame: Frame): Packet {
-    const outcome = this.#machine.run(frame.entry, bytes)
+    const outcome = this.#machine.run(unescaped(bytes, frame), (machine) =>
+      interpret(this.#program, frame.entry, machine),
+    )
     const packet: Packet = { messages: outcome.messages, reply: outcome.reply, bytes: bytes.length }
     if (outcome.login !== undefined) packet.login = outcome.login
+    if (outcome.answers.length > 0) packet.answers = outcome.answers
     if (outcome.error) packet.error = outcome.error
     if (outcome.close) {
       packet.close = true
@@ -119,49 +199,9 @@ export class Session {
     }
     return packet
   }
-
-  /** The first rule that fits decides; a prefix that is not whole yet waits. */
-  #find(bytes: Uint8Array): Found {
-    let maybe = false
-    for (const frame of this.#program.frames) {
-      const common = Math.min(frame.prefix.length, bytes.length)
-      let fits = true
-      for (let i = 0; i < common; i++) if (bytes[i] !== frame.prefix[i]) fits = false
-      if (!fits) continue
-      if (bytes.length < frame.prefix.length) {
-        maybe = true
-        break
-      }
-      return this.#measure(bytes, frame)
-    }
-    if (maybe) return { more: true }
-    const start = Buffer.from(bytes.subarray(0, 8)).toString('hex')
-    return { wrong: `no packet of ${this.#program.name} begins with ${start}`, code: 'unframed' }
-  }
-
-  #measure(bytes: Uint8Array, frame: Frame): Found {
-    let size = frame.fixed
-    if (frame.field !== undefined) {
-      const length = sizeOf(frame.field)
-      if (bytes.length < frame.at + length) return { more: true }
-      size =
-        Number(readNumber(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), frame.field, frame.at)) +
-        frame.plus
-    } else if (frame.ending) {
-      const from = Math.max(0, this.#searched - frame.ending.length)
-      const end = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(frame.ending, from)
-      this.#searched = bytes.length
-      if (end < 0 && bytes.length <= frame.max) return { more: true }
-      size = end < 0 ? bytes.length : end + frame.ending.length
-    }
-    if (size > frame.max) return { wrong: `a packet of ${size} bytes, at most ${frame.max}`, code: 'too_long' }
-    if (size < frame.min || size === 0)
-      return { wrong: `a packet of ${size} bytes, at least ${Math.max(1, frame.min)}`, code: 'malformed' }
-    return bytes.length < size ? { more: true } : { size, frame }
-  }
 }
 
-const sizeOf = (kind: Kind): number => {
-  if (!kinds.includes(kind)) throw new Error(`no kind ${kind}`)
-  return Number(/\d+/.exec(kind)?.[0]) / 8
+function incomplete(bytes: number): Packet {
+  const reason = `the packet ends after ${bytes} bytes`
+  return { messages: [], reply: null, error: { code: 'incomplete', reason }, bytes }
 }

@@ -1,0 +1,225 @@
+/** Finding packets in a stream of bytes: the rules of `frame`. */
+import type { Transport } from './ast.ts'
+import { Fault } from './errors.ts'
+import { packet_bytes_max } from './limits.ts'
+import { fixedKinds } from './opcodes.ts'
+import type { Frame, Program } from './program.ts'
+import { type Runtime, readNumber } from './runtime.ts'
+
+/** A packet that was found: its size, and which of its bytes the description sees. */
+export interface FoundPacket {
+  size: number
+  /** Where the ending begins; `size` when there is none to be left out. */
+  end: number
+  frame: Frame
+}
+
+export type Found = FoundPacket | { more: true } | { code: string; reason: string }
+
+/** A rule with its bytes at hand. */
+interface Rule {
+  frame: Frame
+  prefix: Buffer
+  endings: Buffer[]
+  until: Buffer
+}
+
+const more = { more: true } as const
+const methods = ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'PATCH ', 'DELETE ']
+/** Request line and headers together. */
+const http_head_bytes_max = 16 * 1024
+
+/** The framing of one session. */
+export class Framer {
+  readonly #program: Program
+  readonly #rules: Record<Transport, Rule[]>
+  readonly #junk: Set<number>
+  readonly #measure: (entry: number, bytes: Uint8Array) => number | undefined | Fault
+  /** How far the bytes were looked through for an ending, so that a long line is not looked through again for every piece. */
+  #searched = 0
+
+  constructor(program: Program, machine: Runtime, execute: (entry: number, machine: Runtime) => void) {
+    this.#program = program
+    const rules = program.frames.map((frame) => ({
+      frame,
+      prefix: Buffer.from(frame.prefix, 'hex'),
+      endings: frame.size.kind === 'line' ? frame.size.endings.map((hex) => Buffer.from(hex, 'hex')) : [],
+      until: Buffer.from(frame.size.kind === 'digits' ? frame.size.until : '', 'hex'),
+    }))
+    this.#rules = {
+      tcp: rules.filter(({ frame }) => frame.transports.includes('tcp')),
+      udp: rules.filter(({ frame }) => frame.transports.includes('udp')),
+    }
+    this.#junk = new Set(Buffer.from(program.junk, 'hex'))
+    this.#measure = (entry, bytes) => machine.measure(bytes, (m) => execute(entry, m))
+  }
+
+  /** Bytes at the start that stand between packets. */
+  junk(bytes: Uint8Array): number {
+    let count = 0
+    if (this.#junk.size > 0) while (count < bytes.length && this.#junk.has(bytes[count] as number)) count++
+    return count
+  }
+
+  /** The packet at the start of `bytes`: the first rule that fits decides; a beginning that is not whole yet waits. */
+  find(bytes: Uint8Array, transport: Transport = 'tcp'): Found {
+    let wrong: { code: string; reason: string } | undefined
+    for (const rule of this.#rules[transport]) {
+      const fits = this.#begins(bytes, rule)
+      if (fits === 'no') continue
+      if (fits === 'perhaps') return more
+      const found = this.#size(bytes, rule)
+      if (!('code' in found)) {
+        if ('size' in found) this.#searched = 0
+        return found
+      }
+      // The next rule may fit where this one's limits do not.
+      this.#searched = 0
+      wrong ??= found
+    }
+    if (wrong) return wrong
+    const start = Buffer.from(bytes.subarray(0, 8)).toString('hex')
+    return { code: 'unframed', reason: `no packet of ${this.#program.name} begins with ${start}` }
+  }
+
+  /** The rules that a packet framed elsewhere may be of, the likeliest first: those that it begins like, then any. */
+  candidates(bytes: Uint8Array): Frame[] {
+    const all = [...new Set([...this.#rules.udp, ...this.#rules.tcp])]
+    const fitting = all.filter((rule) => this.#begins(bytes, rule) === 'yes')
+    const specific = fitting.filter(({ prefix }) => prefix.length > 0)
+    const whole = fitting.filter(({ frame }) => frame.size.kind === 'whole' && frame.prefix === '')
+    return [...new Set([...specific, ...whole, ...fitting, ...all])].map(({ frame }) => frame)
+  }
+
+  /** A new stream of bytes begins. */
+  reset(): void {
+    this.#searched = 0
+  }
+
+  #begins(bytes: Uint8Array, { prefix, frame }: Rule): 'yes' | 'no' | 'perhaps' {
+    if (frame.size.kind === 'http') {
+      const start = Buffer.from(bytes.subarray(0, 8)).toString('latin1')
+      if (methods.some((method) => start.startsWith(method))) return 'yes'
+      return methods.some((method) => method.startsWith(start)) ? 'perhaps' : 'no'
+    }
+    const common = Math.min(prefix.length, bytes.length)
+    for (let i = 0; i < common; i++) if (bytes[i] !== prefix[i]) return 'no'
+    return bytes.length < prefix.length ? 'perhaps' : 'yes'
+  }
+
+  #size(bytes: Uint8Array, rule: Rule): Found {
+    const { frame } = rule
+    const { size } = frame
+    switch (size.kind) {
+      case 'fixed':
+        return this.#checked(bytes, size.bytes, size.bytes, frame)
+      case 'whole':
+        return this.#checked(bytes, bytes.length, bytes.length, frame)
+      case 'field': {
+        if (bytes.length < size.at + fixedKinds[size.read]) return more
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        const length = ((Number(readNumber(view, size.read, size.at)) & size.mask) >>> 0) + size.plus
+        return this.#checked(bytes, length, length, frame)
+      }
+      case 'digits':
+        return this.#digits(bytes, rule, size)
+      case 'line':
+        return this.#line(bytes, rule, size.extra)
+      case 'measure': {
+        const found = this.#measure(size.entry, bytes)
+        if (found === undefined)
+          return bytes.length > frame.max
+            ? { code: 'too_long', reason: `a packet of more than ${frame.max} bytes` }
+            : more
+        if (found instanceof Fault) return { code: found.code, reason: found.message }
+        return this.#checked(bytes, found, found, frame)
+      }
+      case 'http':
+        return this.#http(bytes, frame)
+    }
+  }
+
+  #checked(bytes: Uint8Array, size: number, end: number, frame: Frame): Found {
+    if (size > frame.max) return { code: 'too_long', reason: `a packet of ${size} bytes, at most ${frame.max}` }
+    if (size < frame.min || size <= 0)
+      return { code: 'malformed', reason: `a packet of ${size} bytes, at least ${Math.max(1, frame.min)}` }
+    return bytes.length < size ? more : { size, end, frame }
+  }
+
+  #digits(bytes: Uint8Array, rule: Rule, size: Frame['size'] & { kind: 'digits' }): Found {
+    const { frame, until } = rule
+    const longest = size.digits || 8
+    let end = size.at
+    const good = size.base === 10 ? /^\d+$/ : /^[0-9a-fA-F]+$/
+    while (end < bytes.length && end < size.at + longest && (size.digits > 0 || bytes[end] !== until[0])) end++
+    const text = Buffer.from(bytes.subarray(size.at, end)).toString('latin1')
+    if (text !== '' && !good.test(text)) return { code: 'malformed', reason: `a length of ${JSON.stringify(text)}` }
+    const complete = size.digits > 0 ? text.length === size.digits : bytes[end] === until[0]
+    if (!complete)
+      return end < bytes.length && end >= size.at + longest
+        ? { code: 'malformed', reason: `no end of the length ${JSON.stringify(text)}` }
+        : more
+    if (text === '') return { code: 'malformed', reason: 'a length without digits' }
+    const length = Number.parseInt(text, size.base) + size.plus + (size.digits > 0 ? 0 : end)
+    return this.#checked(bytes, length, length, frame)
+  }
+
+  #line(bytes: Uint8Array, { frame, prefix, endings }: Rule, extra: number): Found {
+    const longest = Math.max(...endings.map((ending) => ending.length))
+    const from = Math.max(prefix.length, this.#searched - longest)
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    let end = -1
+    let length = 0
+    for (const ending of endings) {
+      const found = buffer.indexOf(ending, from)
+      if (found >= 0 && (end < 0 || found < end)) {
+        end = found
+        length = ending.length
+      }
+    }
+    this.#searched = bytes.length
+    if (end < 0)
+      return bytes.length > frame.max
+        ? { code: 'too_long', reason: `a packet of more than ${frame.max} bytes without an ending` }
+        : more
+    const size = end + length + extra
+    return this.#checked(bytes, size, extra > 0 ? size : end, frame)
+  }
+
+  #http(bytes: Uint8Array, frame: Frame): Found {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    const head = buffer.indexOf('\r\n\r\n')
+    if (head < 0)
+      return bytes.length > http_head_bytes_max
+        ? { code: 'too_long', reason: `more than ${http_head_bytes_max} bytes of headers` }
+        : more
+    const headers = buffer.toString('latin1', 0, head)
+    if (/^transfer-encoding:/im.test(headers))
+      return { code: 'unsupported', reason: 'a request whose body has no content-length' }
+    const lengths = [...headers.matchAll(/^content-length:\s*(\d{1,9})\s*$/gim)].map((match) => Number(match[1]))
+    if (lengths.some((length) => length !== lengths[0])) return { code: 'malformed', reason: 'two content-lengths' }
+    const size = head + 4 + (lengths[0] ?? 0)
+    return this.#checked(bytes, size, size, frame)
+  }
+}
+
+/** The bytes of a packet as the description sees them: without its ending, with what escapes stand for. */
+export function unescaped(bytes: Uint8Array, frame: Frame): Uint8Array {
+  if (frame.escapes.length === 0) return bytes
+  const pairs = frame.escapes.map(([from, to]) => [Buffer.from(from, 'hex'), Buffer.from(to, 'hex')] as const)
+  const firsts = new Set(pairs.map(([from]) => from[0]))
+  const out = Buffer.allocUnsafe(
+    Math.min(bytes.length * Math.max(1, ...pairs.map(([, to]) => to.length)), packet_bytes_max * 4),
+  )
+  let length = 0
+  for (let at = 0; at < bytes.length; ) {
+    const pair = firsts.has(bytes[at] as number)
+      ? pairs.find(([from]) => from.every((byte, i) => bytes[at + i] === byte))
+      : undefined
+    if (pair) {
+      length += pair[1].copy(out, length)
+      at += pair[0].length
+    } else out[length++] = bytes[at++] as number
+  }
+  return out.subarray(0, length)
+}
