@@ -54,6 +54,10 @@ export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: strin
     child.on('error', reject)
     child.on('close', (status) => resolve(status ?? 1))
   })
+  if (code !== 0 && last.some((line) => line.includes('Failed to query available provider packages')))
+    throw new Error(
+      'provider null is neither in the mirror nor to be had from the registry: install pip for Python 3 (apt install python3-pip), then run this again.',
+    )
   if (code !== 0)
     throw new Error(
       `cdktf ${command} ${stack} failed; the same command again goes on where it stopped. Its last lines:\n${last

