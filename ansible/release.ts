@@ -16,7 +16,7 @@ import {
 } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
-import { releaseHash } from '#infra/site.ts'
+import { releaseHash } from '#infra/site/release.ts'
 
 const root = resolve(import.meta.dirname, '..')
 /** What of the tree runs in a rack. */
