@@ -1,12 +1,25 @@
-/** The CDKTF app: `cdktf deploy home`. */
+/** The CDKTF app. `MILEPOST_SITE=lab` makes the stacks of that site alone; without it all sites' are made. */
+import { variablesOf } from '#ansible/inventory.ts'
 import { App } from './cdk.ts'
+import { deploymentOf } from './site/deployment.ts'
+import { planOf } from './site/plan-of.ts'
 import { releaseHash } from './site/release.ts'
 import { home } from './sites/home.ts'
+import { sites } from './sites/index.ts'
 import { MachineStack } from './stacks/machine.ts'
+import { siteStacks } from './stacks/site-stack.ts'
 
+const wanted = (name: string) => [undefined, '', name].includes(process.env.MILEPOST_SITE)
 const app = new App()
 try {
-  new MachineStack(app, { machine: home, release: releaseHash() })
+  if (wanted(home.name)) new MachineStack(app, { machine: home, release: releaseHash() })
+  for (const [name, site] of Object.entries(sites)) {
+    if (!wanted(name)) continue
+    const { steps, hashes } = deploymentOf(planOf(site), {
+      variablesOf: (plan, host) => variablesOf(plan, plan.servers.find((server) => server.name === host)!),
+    })
+    siteStacks(app, { site: name, steps, hashes })
+  }
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exit(1)

@@ -1,4 +1,4 @@
-/** Runs cdktf's command line for a stack: node scripts/cdktf.ts deploy|diff|destroy [STACK]. Its output is made readable. */
+/** Runs cdktf's command line: node scripts/cdktf.ts deploy|diff|destroy [STACK]. Its output is made readable. */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,10 +17,17 @@ function tools(): Tools {
   return JSON.parse(readFileSync(file, 'utf8')) as Tools
 }
 
-/** Runs one command on a stack. Resolves with whether anything changed; rejects with what failed. */
-export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: string): Promise<boolean> {
+/**
+ * Runs one command on stacks of one site, of which the later may need the earlier; other sites' stacks are not made.
+ * Resolves with whether anything changed; rejects with what failed.
+ */
+export async function cdktf(
+  command: 'deploy' | 'diff' | 'destroy',
+  stack: string | readonly string[],
+): Promise<boolean> {
+  const stacks = [stack].flat()
   const { terraform, config, node } = tools()
-  const args = [join(root, 'node_modules/cdktf-cli/bundle/bin/cdktf.js'), command, stack]
+  const args = [join(root, 'node_modules/cdktf-cli/bundle/bin/cdktf.js'), command, ...stacks]
   if (command !== 'diff') args.push('--auto-approve')
   args.push('--skip-provider-lock')
   const env = {
@@ -33,6 +40,7 @@ export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: strin
     CI: 'true',
     FORCE_COLOR: '0',
     NO_COLOR: '1',
+    MILEPOST_SITE: stacks[0]!.replace(/-(hardware|cluster|services)$/, ''),
   }
   const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const last: string[] = []
@@ -40,7 +48,7 @@ export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: strin
   const read = (stream: NodeJS.ReadableStream) =>
     createInterface({ input: stream }).on('line', (raw) => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
-      const line = raw.replace(/\x1b\[[0-9;]*m/g, '').replace(new RegExp(`^\\s*${stack}\\s{2}`), '')
+      const line = raw.replace(/\x1b\[[0-9;]*m/g, '').replace(new RegExp(`^\\s*(${stacks.join('|')})\\s{2}`), '')
       last.push(line)
       if (last.length > 40) last.shift()
       if (/^Apply complete!|^Destroy complete!/.test(line.trim()) && !/ 0 added, 0 changed, 0 destroyed/.test(line))
@@ -60,7 +68,7 @@ export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: strin
     )
   if (code !== 0)
     throw new Error(
-      `cdktf ${command} ${stack} failed; the same command again goes on where it stopped. Its last lines:\n${last
+      `cdktf ${command} ${stacks.join(' ')} failed; the same command again goes on where it stopped. Its last lines:\n${last
         .filter((line) => line.trim() !== '')
         .slice(-25)
         .join('\n')}`,
@@ -71,7 +79,7 @@ export async function cdktf(command: 'deploy' | 'diff' | 'destroy', stack: strin
 /** What a person wants to see of a line; undefined: nothing. */
 function readable(line: string, command: string): string | undefined {
   const text = line.trim()
-  const said = /^null_resource\.(\w+) .*\(local-exec\): (.*)$/.exec(text)
+  const said = /^null_resource\.([\w-]+) .*\(local-exec\): (.*)$/.exec(text)
   if (said) return said[2]?.startsWith('Executing:') ? undefined : `  ${said[1]?.padEnd(12)} ${said[2]}`
   if (command === 'diff')
     return /^(#|[-+~] (?!Reusing|Using|Finding|Install)|Plan:|No changes)/.test(text) ? `  ${text}` : undefined

@@ -1,5 +1,5 @@
 // Installs what is missing, before `npm start` and `npm test`. Plain JavaScript for Node >= 20: nothing else is there yet.
-// usage: node scripts/setup.mjs start|test
+// usage: node scripts/setup.mjs start|test|lab
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
@@ -22,6 +23,8 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'milepost')
 const tofuVersion = 'v1.12.6'
 const goVersionMin = [1, 26, 6]
+const ansibleVersion = '2.19.14'
+const ansibleLintVersion = '26.10.1'
 const providerVersion = '2.1.2'
 const providerPackageSha256 = 'bcc54c7e7bd9fc7d7a52b495728e8549654f85d32dcb7421d4dc866e4f09e7d0'
 
@@ -247,7 +250,33 @@ async function infrastructure() {
   )
 }
 
+/** Ansible in a venv of its own, shared by all checkouts; the link in `.milepost/tools` is what the scripts use. */
+async function ansible() {
+  const wanted = [`ansible-core==${ansibleVersion}`, `ansible-lint==${ansibleLintVersion}`]
+  const venv = join(cache, 'ansible')
+  const link = join(root, '.milepost/tools/ansible')
+  const has = version(join(venv, 'bin/ansible-playbook'))?.includes(`core ${ansibleVersion}`)
+  if (!has || !existsSync(join(venv, 'bin/ansible-lint'))) {
+    if (!version('python3', ['-c', 'import venv, sys; print(sys.version)']))
+      giveUp('Ansible needs Python 3.11 or newer with its venv module: install python3 and python3-venv.')
+    try {
+      mkdirSync(cache, { recursive: true })
+      await run('installing Ansible', 'sh', [
+        '-c',
+        'python3 -m venv "$0" && "$0/bin/pip" install -q "$@"',
+        venv,
+        ...wanted,
+      ])
+    } catch (error) {
+      giveUp(`Ansible could not be installed with pip; check the network, then run this again:\n${error.message}`)
+    }
+  }
+  rmSync(link, { force: true })
+  symlinkSync(venv, link)
+}
+
 if (Number(process.versions.node.split('.')[0]) < 20)
   giveUp(`Node ${process.version} is too old: install Node 20 or newer.`)
 await dependencies()
-if (process.argv[2] === 'start') await infrastructure()
+if (['start', 'lab'].includes(process.argv[2])) await infrastructure()
+if (process.argv[2] === 'lab') await ansible()

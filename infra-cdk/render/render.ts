@@ -1,12 +1,11 @@
 import type { Plan } from '../site/plan.ts'
 import { renderConntrackd } from './conntrackd.ts'
-import { renderInventory } from './inventory.ts'
 import { renderDistribution, renderFilter } from './nftables.ts'
 import { slotsOf } from './slots.ts'
 
-/** Plan → every file, by path from the site's folder. Pure: the same plan gives the same bytes. */
+/** Plan → the files of all hosts, `files/HOST/…`. Pure: the same plan gives the same bytes. */
 export function renderSite(plan: Plan): Map<string, string> {
-  const files = renderInventory(plan)
+  const files = new Map<string, string>()
   for (const server of plan.servers)
     for (const [path, text] of renderHost(plan, server.name)) files.set(`files/${server.name}/${path}`, text)
   return files

@@ -2,7 +2,7 @@ import { Environment, ProcessGroup, Site } from '../constructs/index.ts'
 import { machinePlanOf } from '../site/machine.ts'
 
 /** One machine, no root needed: a developer's full set, and a small fleet's production. */
-const site = new Site('home')
+export const site = new Site('home')
 const environment = new Environment(site, 'home', {
   base_port: 7_000,
   channels: [
