@@ -5,10 +5,14 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { readLog } from '#services/admin/log.ts'
+import { paths } from '#services/admin/supervisor.ts'
 import { call, mustCall } from '#services/common/client.ts'
 import { root, state, tokenFile } from './state.ts'
 
 const ready_time_max_ms = 90_000
+/** A process that ended so often will not come up by waiting on. */
+const restarts_max = 8
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
@@ -23,6 +27,15 @@ function agent(...args: string[]): void {
 interface EnvironmentStatus {
   status: string
   instances: { instance: string; status: string; restarts: number }[]
+}
+
+/** What a process logged last as an error. */
+function lastError(environment: string, instance: string): string {
+  const lines = readLog(paths(state, environment, instance).log, { level: 50, count: 1 }) as {
+    msg?: string
+    err?: { message: string }
+  }[]
+  return lines[0]?.err?.message ?? lines[0]?.msg ?? 'it logged no error'
 }
 
 /** The one PUT, then progress until all processes serve. */
@@ -42,10 +55,14 @@ async function environment(wanted: { name: string; base_port: number } & Record<
     const text = waiting.length > 0 ? `waiting for ${waiting.join(', ')}` : 'waiting for ADMIN'
     const elapsed = Date.now() - began
     if (text !== said && elapsed > 1_000) say((said = text))
-    if (elapsed > ready_time_max_ms)
+    const broken = (found?.instances ?? []).filter((p) => p.status !== 'running' && p.restarts >= restarts_max)
+    if (broken.length > 0 || elapsed > ready_time_max_ms) {
+      const names = broken.length > 0 ? broken.map(({ instance }) => instance) : waiting
+      const reasons = names.map((name) => `${name}: ${lastError(wanted.name, name)}`)
       throw new Error(
-        `not all processes serve after ${ready_time_max_ms / 1000} s: ${waiting.join(', ')}; their logs are in ${join(state, 'log', wanted.name)}`,
+        `not all processes serve after ${Math.round(elapsed / 1000)} s: ${reasons.join('; ')}. Their logs are in ${join(state, 'log', wanted.name)}`,
       )
+    }
     await new Promise((done) => setTimeout(done, 100))
   }
   say(`all processes of ${wanted.name} serve after ${((Date.now() - began) / 1000).toFixed(1)} s`)

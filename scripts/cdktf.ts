@@ -44,12 +44,15 @@ export async function cdktf(
   }
   const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const last: string[] = []
+  let failure: string | undefined
   let changed = false
   const read = (stream: NodeJS.ReadableStream) =>
     createInterface({ input: stream }).on('line', (raw) => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
       const line = raw.replace(/\x1b\[[0-9;]*m/g, '').replace(new RegExp(`^\\s*(${stacks.join('|')})\\s{2}`), '')
       last.push(line)
+      // Our own steps name what failed in the last line they say.
+      failure = /\(local-exec\): (\w+: .*)$/.exec(line)?.[1] ?? failure
       if (last.length > 40) last.shift()
       if (/^Apply complete!|^Destroy complete!/.test(line.trim()) && !/ 0 added, 0 changed, 0 destroyed/.test(line))
         changed = true
@@ -66,6 +69,8 @@ export async function cdktf(
     throw new Error(
       'provider null is neither in the mirror nor to be had from the registry: install pip for Python 3 (apt install python3-pip), then run this again.',
     )
+  if (code !== 0 && failure !== undefined)
+    throw new Error(`${failure}\nmend it, then the same command again goes on where it stopped`)
   if (code !== 0)
     throw new Error(
       `cdktf ${command} ${stacks.join(' ')} failed; the same command again goes on where it stopped. Its last lines:\n${last
