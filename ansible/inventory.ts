@@ -62,6 +62,8 @@ function siteVariables(plan: Plan): Variables {
     milepost_files: '{{ inventory_dir }}/files/{{ inventory_hostname }}',
     milepost_secrets: '{{ inventory_dir }}/../secrets',
     milepost_releases: '{{ inventory_dir }}/../../../releases',
+    // Connections are shared by later tasks; not with another site or checkout that has the same addresses.
+    ansible_control_path_dir: "~/.ansible/milepost-{{ (inventory_dir | hash('sha1'))[:8] }}",
     ansible_ssh_private_key_file: '{{ milepost_secrets }}/{{ milepost_access_secret }}',
     base_hosts: plan.servers.map(({ name, fqdn, interfaces }) => ({
       name,
@@ -148,8 +150,9 @@ function devices(plan: Plan, server: ServerPlan): unknown[] {
   const router = plan.networks.find((network) => network.router !== null && network.router === default_gateway)
   const way = router?.name ?? plan.virtual_addresses.find(({ address }) => address === default_gateway)?.network
   const ofBond = (device: string) => bond.managed && bond.members.includes(device)
+  // A device that only carries ready-made ones is nobody's to configure: it may be a port of something.
   const names = [...new Set(interfaces.flatMap(({ device, parent }) => [device, parent]))].filter(
-    (name) => !ofBond(name),
+    (name) => !ofBond(name) && (interfaces.some(({ device }) => device === name) || vlansOn(server, name).length > 0),
   )
   return names.map((device) => {
     const own = interfaces.filter((other) => other.device === device)
