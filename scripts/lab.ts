@@ -8,6 +8,7 @@ import { clusterNotes } from './lab/look.ts'
 import { partsOf } from './lab/parts.ts'
 import { namespaceOf, operator, outside, sshConfigFile } from './lab/paths.ts'
 import { install } from './lab/requirements.ts'
+import { selftest } from './lab/selftest.ts'
 import { pause } from './lab/shell.ts'
 import { statusText } from './lab/status.ts'
 import { wiringOf } from './lab/wiring.ts'
@@ -82,12 +83,14 @@ async function main(): Promise<number> {
   }
   const began = performance.now()
   const seconds = () => ((performance.now() - began) / 1000).toFixed(1)
-  if (command === 'up') {
+  if (command === 'up' || command === 'selftest') {
     // Interrupted, it leaves nothing half-built.
     process.once('SIGINT', () => {
       say('\ninterrupted: taking it down')
       down(say).then(() => process.exit(130))
     })
+  }
+  if (command === 'up') {
     await up(say)
     say(`\n${statusText(await hardware.status())}\n\nup in ${seconds()} s. ssh -F ${sshConfigFile} gw1`)
   } else if (command === 'down') {
@@ -111,6 +114,7 @@ async function main(): Promise<number> {
     )
   else if (command === 'restore') await hardware.restore()
   else if (command === 'install') install(say)
+  else if (command === 'selftest') return (await selftest(say)) === 0 ? 0 : 1
   else throw new Error(`"${command}" is no command of the laboratory; npm run lab -- help lists them`)
   return 0
 }

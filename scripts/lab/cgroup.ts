@@ -11,7 +11,10 @@ interface Hierarchy {
   readonly unified: boolean
 }
 
-/** The hierarchies of this machine: one for all (version 2), or one a controller (version 1). cpuset takes no members as it is. */
+/** Controllers of version 1 that are of use here. Those of the processor stay out: a group of its own would get a group's share. */
+const used = ['name=systemd', 'freezer', 'memory', 'pids']
+
+/** The hierarchies of this machine: one for all (version 2), or one a controller (version 1). */
 function hierarchies(): Hierarchy[] {
   const own = new Map<string, string>()
   for (const line of readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n')) {
@@ -29,7 +32,7 @@ function hierarchies(): Hierarchy[] {
     } else if (type === 'cgroup') {
       const controllers = options.split(',').filter((word) => own.has(word) || word.startsWith('name='))
       const key = [...own.keys()].find((one) => one === controllers.join(',') || controllers.includes(one))
-      if (key === undefined || controllers.includes('cpuset')) continue
+      if (key === undefined || !controllers.some((one) => used.includes(one))) continue
       found.push({ folder: join(mount, own.get(key)!, group), controllers, unified: false })
     }
   }

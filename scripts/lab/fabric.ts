@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { grouped } from './cgroup.ts'
-import { addNamespace, ip, removeNamespace, tryIp } from './net.ts'
+import { addNamespace, at_once, ip, removeNamespace, tryIp } from './net.ts'
 import { namespaceOf } from './paths.ts'
 import { type Device, type Leg, type Machine, memberName, portName, type Trunk, type Wiring } from './wiring.ts'
 
@@ -102,13 +102,19 @@ export class Fabric {
 
   /** Follows the lights of a switch's ports. */
   #watch(name: string): void {
-    const [command, args] = grouped('fabric', 'ip', ['-o', '-n', namespaceOf(name), 'monitor', 'link'])
+    const [command, args] = grouped('fabric', at_once[0], [
+      ...at_once.slice(1),
+      ...['ip', '-o', '-n', namespaceOf(name), 'monitor', 'link'],
+    ])
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#monitors.push(child)
     createInterface({ input: child.stdout! }).on('line', (line) => {
       const match = /^(Deleted )?\d+: p(\d+)(\.\d+)?[@:][^<]*<([^>]*)>/.exec(line)
       if (!match) return
-      const port = this.#port({ switch: name, port: Number(match[2]) })
+      const at = { switch: name, port: Number(match[2]) }
+      const port = this.#port(at)
+      // One of the cable's pairs shows its light; the others follow it.
+      if (`p${match[2]}${match[3] ?? ''}` !== this.#namesAt(at)[0]) return
       const carrier = match[1] === undefined && match[4]!.split(',').includes('LOWER_UP')
       if (port.carrier === carrier) return
       port.carrier = carrier

@@ -1,16 +1,92 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { grouped } from './cgroup.ts'
 import { namespaceOf, namespacePrefix } from './paths.ts'
 import { attempt, run } from './shell.ts'
 
-/** Several `ip` commands at once in a machine's namespace: one process, and all within a millisecond of each other. */
+/** Hardware does not wait for a busy processor: what moves its lights runs before all else. */
+export const at_once = ['chrt', '--fifo', '1'] as const
+
+/** Printed last, it says that all before it is done. */
+const marker = 'link show lo'
+const marker_seen = /^\d+: lo: .*\n.*link\/loopback.*$/m
+
+interface Work {
+  readonly commands: readonly string[]
+  readonly done: (errors: string) => void
+}
+
+/** A standing `ip` in a namespace: a change takes a millisecond, where a process a change takes tens on a busy machine. */
+class Hand {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #queue: Work[] = []
+  #out = ''
+  #errors = ''
+
+  constructor(machine: string) {
+    const [command, args] = grouped('fabric', at_once[0], [
+      ...at_once.slice(1),
+      ...['ip', '-force', '-n', namespaceOf(machine), '-batch', '-'],
+    ])
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+    this.#child.stdin.on('error', () => {})
+    this.#child.stderr.on('data', (chunk: Buffer) => (this.#errors += chunk))
+    this.#child.stdout.on('data', (chunk: Buffer) => {
+      this.#out += chunk
+      const seen = marker_seen.exec(this.#out)
+      if (!seen) return
+      this.#out = this.#out.slice(seen.index + seen[0].length)
+      // What went to the other pipe before is read within the same turn of the loop.
+      setImmediate(() => this.#finish(this.#errors))
+    })
+    this.#child.on('error', (error) => this.#end(error.message))
+    this.#child.on('close', () => this.#end(`the namespace of ${machine} is gone`))
+  }
+
+  do(commands: readonly string[]): Promise<string> {
+    return new Promise((done) => {
+      this.#queue.push({ commands, done })
+      if (this.#queue.length === 1) this.#write()
+    })
+  }
+
+  #write(): void {
+    const [work] = this.#queue
+    if (work) this.#child.stdin.write(`${[...work.commands, marker].join('\n')}\n`)
+  }
+
+  #finish(errors: string): void {
+    this.#errors = ''
+    this.#queue.shift()?.done(errors)
+    this.#write()
+  }
+
+  #end(reason: string): void {
+    for (const { done } of this.#queue.splice(0)) done(this.#errors || reason)
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL')
+  }
+}
+
+const hands = new Map<string, Hand>()
+
+function hand(machine: string): Hand {
+  const known = hands.get(machine) ?? new Hand(machine)
+  hands.set(machine, known)
+  return known
+}
+
+/** Several `ip` commands in a machine's namespace, one after the other. */
 export async function ip(machine: string, commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return
-  await run('ip', ['-n', namespaceOf(machine), '-batch', '-'], { input: `${commands.join('\n')}\n` })
+  const errors = await hand(machine).do(commands)
+  if (errors !== '') throw new Error(`${machine}: ip: ${errors.trim()}`)
 }
 
 /** As `ip`, for what may be gone or there already: each command is tried. */
 export async function tryIp(machine: string, commands: readonly string[]): Promise<void> {
-  if (commands.length === 0) return
-  await attempt('ip', ['-force', '-n', namespaceOf(machine), '-batch', '-'], { input: `${commands.join('\n')}\n` })
+  if (commands.length > 0) await hand(machine).do(commands)
 }
 
 /** Runs a command in a machine's namespace. */
@@ -32,7 +108,12 @@ export async function addNamespace(machine: string): Promise<void> {
   await inside(machine, 'sysctl', ['-qw', ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)])
 }
 
-export const removeNamespace = (machine: string) => attempt('ip', ['netns', 'del', namespaceOf(machine)])
+export async function removeNamespace(machine: string): Promise<void> {
+  // A process in it would keep it.
+  hands.get(machine)?.close()
+  hands.delete(machine)
+  await attempt('ip', ['netns', 'del', namespaceOf(machine)])
+}
 
 /** Machines that have a namespace of the laboratory's. */
 export async function namespaces(): Promise<string[]> {

@@ -1,0 +1,48 @@
+import test from 'ava'
+import { pingsOf } from './ping.ts'
+import type { RackStatus } from './rack.ts'
+import { statusText } from './status.ts'
+
+test('the longest silence of an echo counts up to the end', (t) => {
+  const line = (time: number) => `[${time.toFixed(6)}] 64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.1 ms\n`
+  const text = `PING\n${line(10)}${line(10.01)}no answer yet for icmp_seq=3\n${line(10.2)}${line(10.21)}`
+  t.deepEqual(pingsOf(text, 10.22), { answered: 4, gap_ms: 190 })
+  t.deepEqual(pingsOf(text, 10.72), { answered: 4, gap_ms: 500 })
+  t.deepEqual(pingsOf('PING\n', 1), { answered: 0, gap_ms: Number.POSITIVE_INFINITY })
+})
+
+test('status says of each server what it is, and of each part whether it works', (t) => {
+  const server = {
+    name: 'gw1',
+    role: 'gateway',
+    power: 'on',
+    frozen: false,
+    booted: true,
+    uptime_s: 12,
+    boots: 1,
+    memory_bytes: 2 ** 25,
+    pid: 1,
+    legs: [
+      { name: 'eth0', light: 'pulled', active: false },
+      { name: 'eth1', light: 'on', active: true },
+    ],
+    bmc: { alive: true, light: 'on' },
+    supplies: [{ name: 'psu1', feed: 'A', on: false }],
+  } as const
+  const status: RackStatus = {
+    site: 'x',
+    servers: [
+      { ...server, legs: [...server.legs], supplies: [...server.supplies] },
+      { ...server, name: 'gw2', power: 'off', booted: false, pid: undefined, legs: [], supplies: [] },
+      { ...server, name: 'gw3', frozen: true, legs: [], supplies: [] },
+    ],
+    switches: [{ name: 'sw-a', on: false }],
+    feeds: [{ name: 'A', on: false }],
+    cables: [{ name: 'outside:up0', light: 'on' }],
+  }
+  const lines = statusText(status, new Map([['gw1', 'online (DC)']])).split('\n')
+  t.regex(lines[1]!, /^gw1 +gateway +up +12 s +✕ eth0 +● eth1\* +● +○ psu1\/A +32 MB +online \(DC\)$/)
+  t.regex(lines[2]!, /^gw2 +gateway +off/)
+  t.regex(lines[3]!, /^gw3 +gateway +frozen/)
+  t.is(lines[5], '○ sw-a   ○ feed:A   ● outside:up0')
+})
