@@ -61,7 +61,7 @@ export type Statement = Place &
     | { kind: 'login' | 'packet'; value: Expression }
     | { kind: 'answer'; key: Expression; text: Expression }
     | { kind: 'fail'; code: string; reason: Expression }
-    | { kind: 'close' | 'return' | 'break' }
+    | { kind: 'close' | 'return' | 'break' | 'discard' }
   )
 
 /** One bit or a range of bits and where it goes. */

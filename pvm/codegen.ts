@@ -516,7 +516,8 @@ export class CodeWriter {
         this.#emit('fail', this.#constant(s.code))
         break
       case 'close':
-        this.#emit('close')
+      case 'discard':
+        this.#emit(s.kind)
         break
       case 'break': {
         const loop = this.#loops.at(-1)

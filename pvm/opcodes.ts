@@ -37,6 +37,7 @@ const list: [name: string, operands: string, takes: number, leaves: number, mean
   ['leave', '', 0, 0, 'closes the window and goes to its end'],
   ['begin', '', 0, 0, 'begins a message'],
   ['emit', '', 0, 0, 'registers the message'],
+  ['discard', '', 0, 0, 'the message that was begun will not be registered'],
   ['param', 'k', 1, 0, 'stores a parameter of the message; null and empty text store nothing'],
   ['named', '', 2, 0, 'stores a parameter whose name is on the stack'],
   ['login', '', 1, 0, 'binds the session to an ident and asks whether it may come in'],

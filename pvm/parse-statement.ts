@@ -53,6 +53,7 @@ export class StatementParser extends ExpressionParser {
     close: (here) => ({ kind: 'close', ...here }),
     return: (here) => ({ kind: 'return', ...here }),
     break: (here) => ({ kind: 'break', ...here }),
+    discard: (here) => ({ kind: 'discard', ...here }),
   }
 
   block(): Statement[] {

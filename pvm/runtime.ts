@@ -137,6 +137,8 @@ export class Runtime {
   end = 0
   fuel = 0
   message: Message | undefined = undefined
+  /** The message that was begun is not to be registered. */
+  discarded = false
   messages: Message[] = []
   closing = false
   login: string | undefined = undefined
@@ -480,7 +482,12 @@ export class Runtime {
   // ---- messages
 
   begin(): void {
+    this.discarded = false
     this.message = { ident: '', timestamp: undefined } as unknown as Message
+  }
+
+  discard(): void {
+    this.discarded = true
   }
 
   set(name: string, value: Value): void {
@@ -497,6 +504,7 @@ export class Runtime {
     const { message, state } = this
     if (!message) throw new Fault('unsupported', 'a message ends that did not begin')
     this.message = undefined
+    if (this.discarded) return
     if (state.ident === undefined) throw new Fault('refused', 'a message before the log-in')
     if (!state.accepted) throw new Fault('refused', `the ident ${state.ident} may not come in`)
     if (this.messages.length >= messages_max)

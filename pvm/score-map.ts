@@ -42,7 +42,6 @@ const names: Record<string, Name[]> = {
   externalPower: ['external.powersource.status'],
   // Device
   deviceTemp: ['device.temperature'],
-  deviceId: ['device.number', 'device.type.id'],
   versionFw: ['device.firmware.version'],
   versionHw: ['device.hardware.version'],
   sleepMode: ['sleep.mode.enum'],
@@ -136,12 +135,43 @@ const names: Record<string, Name[]> = {
 
 /** What protocols call otherwise: attributes that are numbered or named after the protocol's own. */
 const ownNames: Record<string, Record<string, Name[]>> = {
+  galileo: {
+    temp1: ['can.engine.coolant.temperature'],
+    fuelTotal: ['can.fuel.consumed'],
+    deviceId: ['device.type.id'],
+  },
+  retranslator: {
+    pwr_ext: ['external.powersource.voltage'],
+    avl_inputs: ['din'],
+  },
+  ruptela: {
+    odometer: [['can.vehicle.mileage', 0.001]],
+    io134: ['harsh.braking.event'],
+    io136: ['harsh.acceleration.event'],
+    io88: ['gsm.jamming.event'],
+  },
   teltonika: {
-    io22: ['acceleration'],
+    io9: [['ain.1', 0.001]],
+    io10: [['ain.2', 0.001]],
+    io11: ['gsm.sim.iccid'],
+    io20: ['ble.sensor.battery.level.2'],
+    io22: ['ble.sensor.battery.level.3'],
+    io23: ['ble.sensor.battery.level.4'],
+    io24: ['position.speed'],
+    io29: ['ble.sensor.battery.level.1'],
+    io68: [['battery.current', 0.001]],
     io69: ['gnss.state.enum'],
+    io70: [['device.temperature', 0.1]],
+    io86: [['ble.sensor.humidity.1', 0.1]],
+    io104: [['ble.sensor.humidity.2', 0.1]],
+    io106: [['ble.sensor.humidity.3', 0.1]],
+    io108: [['ble.sensor.humidity.4', 0.1]],
+    io113: ['battery.level'],
     io200: ['sleep.mode.enum'],
     io205: ['gsm.cellid'],
     io206: ['gsm.lac'],
+    tagNTemp: [['ble.sensor.temperature.N', 0.01]],
+    tagNBattery: [['ble.sensor.battery.voltage.N', 0.001]],
   },
   wialon: {
     cell_idN: ['gsm.cellid.N'],

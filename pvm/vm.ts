@@ -32,6 +32,7 @@ const INSIDE = op('inside')
 const LEAVE = op('leave')
 const BEGIN = op('begin')
 const EMIT = op('emit')
+const DISCARD = op('discard')
 const PARAM = op('param')
 const NAMED = op('named')
 const LOGIN = op('login')
@@ -166,6 +167,9 @@ export function interpret(program: Program, entry: number, m: Runtime): void {
         break
       case EMIT:
         m.emit()
+        break
+      case DISCARD:
+        m.discard()
         break
       case PARAM:
         m.set(constants[operand()] as string, pop())
