@@ -19,7 +19,8 @@ const help = `usage: pvm COMMAND
   list                     the protocols
   registry                 the parameters: name, unit, meaning
   functions                the built-in functions: name, arguments, meaning
-  score FOLDER [NAME…]     compares with reference vectors: packets right, attributes carried, and what differs
+  score FOLDER [NAME…]     compares with reference vectors: packets right, attributes carried, and what differs;
+                           --write FILE records it, --check FILE fails when a protocol is behind its record
 `
 
 function fail(message: string): never {
@@ -50,7 +51,13 @@ function decode(name: string, file: string | undefined, options: { ident?: strin
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { ident: { type: 'string' }, now: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  options: {
+    ident: { type: 'string' },
+    now: { type: 'string' },
+    check: { type: 'string' },
+    write: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  },
 })
 const [command, first, ...others] = positionals
 try {
@@ -75,7 +82,7 @@ try {
   } else if (command === 'functions') {
     for (const [name, { args, meaning }] of Object.entries(functions))
       process.stdout.write(`${name.padEnd(20)} ${[...new Set(args)].join('-').padEnd(4)} ${meaning}\n`)
-  } else if (command === 'score' && first) process.exitCode = score(first, others)
+  } else if (command === 'score' && first) process.exitCode = score(first, others, values)
   else {
     process.stdout.write(help)
     process.exitCode = command === undefined || values.help || command === 'help' ? 0 : 2

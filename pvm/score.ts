@@ -1,5 +1,5 @@
 /** Compares what the protocols decode with reference vectors. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodeRecorded, type Recorded } from './lines.ts'
 import type { Program } from './program.ts'
@@ -128,10 +128,17 @@ const shortened = (list: string[], most: number) =>
 const percent = (part: number, whole: number) =>
   `${(whole === 0 ? 100 : (100 * part) / whole).toFixed(1).padStart(5)} %`
 
+/** Where the record of what was reached is compared or written. */
+export interface ScoreOptions {
+  check?: string
+  write?: string
+}
+
 /** Compares protocols with a folder of vectors; prints a line a protocol and what differs. Gives the exit code. */
-export function score(folder: string, names: string[]): number {
+export function score(folder: string, names: string[], options: ScoreOptions = {}): number {
   const total = { packets: 0, right: 0, attributes: 0, carried: 0 }
   let below = 0
+  const scores = new Map<string, Score>()
   const scored = (names.length > 0 ? names : protocolNames()).filter((name) => {
     const there = existsSync(join(folder, `${name}.json`))
     if (!there && names.length > 0) throw new Error(`${folder} has no ${name}.json`)
@@ -140,6 +147,7 @@ export function score(folder: string, names: string[]): number {
   for (const name of scored) {
     const file = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as { sessions: Vector[][] }
     const one = scoreProtocol(name, file.sessions)
+    scores.set(name, one)
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += one[key]
     if (one.right < one.packets * packets_target || one.carried < one.attributes * attributes_target) below++
     process.stdout.write(`${line(one)}\n`)
@@ -153,7 +161,34 @@ export function score(folder: string, names: string[]): number {
     process.stdout.write(
       `${below} below ${packets_target * 100} % of packets or ${attributes_target * 100} % of attributes\n`,
     )
+  if (options.write !== undefined) writeFileSync(options.write, record(scores))
+  if (options.check !== undefined) return check(scores, options.check)
   return below === 0 ? 0 : 1
+}
+
+/** What was reached, one line a protocol: a file that merges well. */
+function record(scores: ReadonlyMap<string, Score>): string {
+  return [...scores.values()]
+    .map((s) => `${s.name} packets ${s.right}/${s.packets} attributes ${s.carried}/${s.attributes}\n`)
+    .sort()
+    .join('')
+}
+
+/** Says which protocols are behind what a record holds, or not there. */
+function check(scores: ReadonlyMap<string, Score>, file: string): number {
+  const behind: string[] = []
+  for (const text of readFileSync(file, 'utf8').split('\n')) {
+    if (text.trim() === '' || text.startsWith('#')) continue
+    const found = /^(\w+) packets (\d+)\/\d+ attributes (\d+)\/\d+$/.exec(text)
+    if (!found) throw new Error(`${file}: not a line of a score: ${text}`)
+    const [, name = '', right, held] = found
+    const now = scores.get(name)
+    if (!now) behind.push(`${name} is missing`)
+    else if (now.right < Number(right)) behind.push(`${name}: ${now.right} packets right, they were ${right}`)
+    else if (now.carried < Number(held)) behind.push(`${name}: ${now.carried} attributes carried, they were ${held}`)
+  }
+  for (const text of behind) process.stdout.write(`behind ${file}: ${text}\n`)
+  return behind.length === 0 ? 0 : 1
 }
 
 const line = (s: Score) =>
