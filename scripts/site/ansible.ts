@@ -1,6 +1,7 @@
 /** Runs playbooks and says what they do, a line a change, so that a person can follow. */
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { root } from '../state.ts'
@@ -44,11 +45,14 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
     ...(Object.keys(variables).length > 0 ? ['-e', JSON.stringify(variables)] : []),
     ...(check ? ['--check', '--diff'] : []),
   ]
+  // Connections are shared within this run alone: an older one may lead to a server that was built anew since.
+  const connections = mkdtempSync(join(tmpdir(), 'milepost-ssh-'))
   const env = {
     ...process.env,
     ANSIBLE_CONFIG: join(root, 'ansible/ansible.cfg'),
     ANSIBLE_NOCOLOR: '1',
     ANSIBLE_FORCE_COLOR: '0',
+    ANSIBLE_SSH_CONTROL_PATH_DIR: connections,
     ...(existsSync(config) ? { ANSIBLE_SSH_COMMON_ARGS: `-F ${config}` } : {}),
   }
   const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -59,7 +63,10 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
   const code = await new Promise<number>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status) => resolve(status ?? 1))
-  }).finally(() => clearInterval(timer))
+  }).finally(() => {
+    clearInterval(timer)
+    close(connections)
+  })
   if (code !== 0)
     throw new Error(
       reader.failures.length > 0
@@ -67,6 +74,13 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
         : `ansible-playbook ended with ${code}:\n${reader.tail()}`,
     )
   return reader.recap
+}
+
+/** Ends the SSH masters of a run. */
+function close(folder: string): void {
+  for (const name of readdirSync(folder))
+    spawnSync('ssh', ['-O', 'exit', '-o', `ControlPath=${join(folder, name)}`, 'all'], { stdio: 'ignore' })
+  rmSync(folder, { recursive: true, force: true })
 }
 
 /** Reads the output of Ansible's default callback. */
