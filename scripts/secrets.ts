@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import type { SecretPlan } from '#infra/site/plan.ts'
 import { state } from './state.ts'
 
-export const secretsFolder = (site: string) => join(state, 'secrets', site)
+export const secretsFolder = (site: string) => join(state, 'sites', site, 'secrets')
 
 /** Where a secret of a site lies, `bmc/gw1`. An `ssh-key` is the private key; the public one lies beside it as `.pub`. */
 export const secretFile = (site: string, name: string) => join(secretsFolder(site), name)

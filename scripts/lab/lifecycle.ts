@@ -12,7 +12,7 @@ import { namespaces, removeNamespace } from './net.ts'
 import { labFolder, logFile } from './paths.ts'
 import { requireMachine } from './requirements.ts'
 import { attempt, run, until } from './shell.ts'
-import { writeSshConfig } from './ssh.ts'
+import { removeSshConfig, writeSshConfig } from './ssh.ts'
 
 const pidFile = join(labFolder, 'lab.pid')
 const start_time_max_ms = 10_000
@@ -100,6 +100,7 @@ async function clean(say: (text: string) => void): Promise<void> {
     .filter((mount) => mount.startsWith(`${labFolder}/`))
   for (const mount of mounts.reverse()) await attempt('umount', ['-l', mount])
   for (const machine of await namespaces()) await removeNamespace(machine)
+  removeSshConfig(lab.name)
   rmSync(labFolder, { recursive: true, force: true })
   say('nothing is left of the laboratory')
 }

@@ -1,7 +1,8 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Plan } from '#infra/site/plan.ts'
 import { secretFile } from '../secrets.ts'
+import { sshConfigFile as siteSshConfigFile } from '../site/folders.ts'
 import { knownHostsFile, namespaceOf, operator, sshConfigFile } from './paths.ts'
 
 /** OpenSSH's configuration to reach the servers of a laboratory: from the operator's desk, with keys that are checked. */
@@ -32,4 +33,11 @@ export function writeSshConfig(plan: Plan): void {
   mkdirSync(dirname(sshConfigFile), { recursive: true, mode: 0o700 })
   writeFileSync(sshConfigFile, sshConfig(plan), { mode: 0o600 })
   writeFileSync(knownHostsFile, '')
+  // Where a deploy looks for it.
+  const link = siteSshConfigFile(plan.site)
+  mkdirSync(dirname(link), { recursive: true })
+  rmSync(link, { force: true })
+  symlinkSync(sshConfigFile, link)
 }
+
+export const removeSshConfig = (site: string) => rmSync(siteSshConfigFile(site), { force: true })
