@@ -1,6 +1,6 @@
 /** What the tests of all services share: free ports, folders that vanish, real PostgreSQL, real processes. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,16 +11,24 @@ import type { PostgresConfig, ProcessConfig } from './process.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 
-/** A port nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolvePort, reject) => {
+/** Below the ports that the kernel gives to outgoing connections: none of those can take it between the look and the use. */
+const port_first = 10_000
+const port_last = 31_999
+
+const isFree = (port: number) =>
+  new Promise<boolean>((resolve) => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolvePort(typeof address === 'object' && address ? address.port : 0))
-    })
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
+
+/** A port nobody listens on now; with `count`, the first of so many in a row. */
+export async function freePort(count = 1): Promise<number> {
+  for (;;) {
+    const first = randomInt(port_first, port_last - count)
+    const block = await Promise.all(Array.from({ length: count }, (_, i) => isFree(first + i)))
+    if (block.every(Boolean)) return first
+  }
 }
 
 /** A folder of its own under the system's temporary folder; `remove` deletes it. */

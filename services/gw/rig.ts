@@ -14,6 +14,9 @@ import {
 } from '#services/common/testing.ts'
 import type { Channel } from './model.ts'
 
+/** More than the tests make channels. */
+const device_ports = 50
+
 export type Json = Record<string, unknown>
 
 export interface Rig {
@@ -44,7 +47,7 @@ export async function startRig(tg_count = 1): Promise<Rig> {
   await new Promise<void>((resolve) => prod.listen(0, '127.0.0.1', resolve))
   const postgres = await startPostgres()
   const tg_ports = await Promise.all(Array.from({ length: tg_count }, () => freePort()))
-  const [tgctl, mdb, mbus, mbus_ws, device] = await Promise.all([1, 2, 3, 4, 5].map(() => freePort()))
+  const [tgctl, mdb, mbus, mbus_ws] = await Promise.all([1, 2, 3, 4].map(() => freePort()))
   const at = (port: number | undefined) => `http://127.0.0.1:${port}`
   const urls: ProcessConfig['urls'] = {
     prod: at((prod.address() as AddressInfo).port),
@@ -55,7 +58,7 @@ export async function startRig(tg_count = 1): Promise<Rig> {
     tg: tg_ports.map(at),
   }
   const processes: Record<string, TestProcess> = {}
-  const device_first = Math.min(device ?? 0, 65_000)
+  const device_first = await freePort(device_ports)
   const starts: Record<string, () => Promise<TestProcess>> = {
     mdb: () => startProcess('services/mdb/mdb.ts', { data: join(folder.path, 'mdb'), port: mdb as number, urls }),
     mbus: () =>
@@ -70,7 +73,7 @@ export async function startRig(tg_count = 1): Promise<Rig> {
         port: tgctl as number,
         urls,
         postgres: postgres.config,
-        options: { workers: 2, device_ports: [device_first, device_first + 200] },
+        options: { workers: 2, device_ports: [device_first, device_first + device_ports - 1] },
       }),
   }
   for (const [index, port] of tg_ports.entries()) {
