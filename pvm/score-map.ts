@@ -135,6 +135,24 @@ const names: Record<string, Name[]> = {
 
 /** What protocols call otherwise: attributes that are numbered or named after the protocol's own. */
 const ownNames: Record<string, Record<string, Name[]>> = {
+  arnaviBinary: {
+    odometer: [['can.vehicle.mileage', 0.001]],
+    pulsesN: ['count.sensor.N'],
+    axleLoadN: ['can.axle.weight.N'],
+    llsLevelN: ['lls.level.N'],
+    llsTempN: ['lls.temperature.N'],
+    tachographOdometer: [['raw.tachograph.mileage', 0.001]],
+  },
+  egts: {
+    hdop: [['position.hdop', 0.01]],
+    pdop: [['position.pdop', 0.01]],
+    vdop: [['position.vdop', 0.01]],
+    liquid: [0, 1, 2, 3, 4, 5, 6, 7].flatMap((n): Name[] => [
+      `lls.level.${n}`,
+      `fuel.level.${n}`,
+      [`fuel.volume.${n}`, 0.1],
+    ]),
+  },
   galileo: {
     temp1: ['can.engine.coolant.temperature'],
     fuelTotal: ['can.fuel.consumed'],
