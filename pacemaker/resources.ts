@@ -1,0 +1,278 @@
+import type { Clone, Configuration, Constraint, Group, Operation, Primitive, Settings } from './configuration.ts'
+import type { ClusterInput, FencingDeviceInput, NodeInput, VirtualAddressInput } from './input.ts'
+
+/** Folder of the secrets on every member, by their names in the plan; files of mode 0600. */
+export const secretsFolder = '/etc/milepost/secrets'
+
+/** Ids of resources that others name. */
+export const ids = {
+  rules: 'rules-clone',
+  distribution: 'distribution-clone',
+  router: 'router-clone',
+  connections: 'connections-clone',
+  gateway: 'gateway',
+} as const
+
+/** Node attribute: points for each router that answers, kept by `router`. */
+const routerSeen = 'router-seen'
+/** Stronger than all stickiness together, weaker than a ban: where no gateway sees the router, one serves all the same. */
+const scoreWithoutRouter = -1_000_000
+/** A wish: a gateway whose distribution cannot run still serves when it is the only one. */
+const scoreWithDistribution = 10_000
+/** A fencing action must be fast: the new gateway waits for it. ipmitool is asked again after so long. */
+const ipmiAnswer_s = 1
+
+/** Every resource, constraint and property of a site's cluster. Pure. */
+export function configurationOf(input: ClusterInput): Configuration {
+  const { cluster } = input
+  const gateways = cluster.nodes.filter(({ role }) => role === 'gateway')
+  const fences = cluster.fencing.devices.map((device) => fence(device, input))
+  const archive = archiveServices(input)
+  return {
+    properties: properties(input),
+    resourceDefaults: {
+      'resource-stickiness': cluster.resources.stickiness,
+      'migration-threshold': cluster.resources.migration_threshold,
+      'failure-timeout': `${cluster.resources.failure_timeout_s}s`,
+    },
+    nodes: cluster.nodes.map(({ id, name, role }) => ({ id, name, attributes: { role } })),
+    resources: [...gatewayResources(input, gateways), ...archive, ...fences],
+    constraints: [
+      ...gatewayConstraints(input),
+      ...archive.map((service): Constraint => {
+        const { host } = input.environment.instances.find(({ instance }) => archiveId(instance) === service.id)!
+        return only(service.id, 'name', host)
+      }),
+      ...cluster.fencing.devices.map(({ name, node }): Constraint => {
+        return { kind: 'location', id: `${name}-elsewhere`, resource: name, score: '-INFINITY', where: { node } }
+      }),
+    ],
+    fencingLevels: cluster.fencing.levels,
+  }
+}
+
+function properties({ cluster: { name, fencing } }: ClusterInput): Settings {
+  return {
+    'cluster-name': name,
+    'stonith-enabled': true,
+    'stonith-action': fencing.action,
+    'stonith-timeout': `${fencing.timeout_s}s`,
+    // A node that was not seen since the cluster's start may run anything: it is fenced before its work is taken.
+    'startup-fencing': true,
+    'concurrent-fencing': true,
+    'no-quorum-policy': 'stop',
+    'symmetric-cluster': true,
+    // Failures expire with this grain.
+    'cluster-recheck-interval': '60s',
+  }
+}
+
+// ── gateways ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Rules, distribution and the router's watch run on both gateways all the time: a fail-over loads nothing. What moves is
+ * one set: the promoted connection tracking and, in the group `gateway`, the virtual addresses.
+ */
+function gatewayResources(input: ClusterInput, gateways: readonly NodeInput[]): (Clone | Group)[] {
+  const copies = { 'clone-max': gateways.length, 'clone-node-max': 1, interleave: true }
+  const router = routerOf(input)
+  return [
+    { kind: 'clone', id: ids.rules, of: rules(input), meta: copies },
+    { kind: 'clone', id: ids.distribution, of: distribution(input), meta: copies },
+    ...(router ? [{ kind: 'clone', id: ids.router, of: routerWatch(router, input), meta: copies } as const] : []),
+    {
+      kind: 'clone',
+      id: ids.connections,
+      of: connections(input),
+      meta: { ...copies, promotable: true, 'promoted-max': 1, 'promoted-node-max': 1, notify: true },
+    },
+    {
+      kind: 'group',
+      id: ids.gateway,
+      members: gatewayAddresses(input).map((address) => virtualAddress(address, input)),
+    },
+  ]
+}
+
+const gatewayAddresses = ({ virtual_addresses }: ClusterInput) =>
+  virtual_addresses.filter(({ role }) => role === 'gateway')
+
+/** Router of the network that the devices come from. */
+function routerOf(input: ClusterInput): string | null {
+  const external = input.virtual_addresses.find(({ purpose }) => purpose === 'external')
+  return input.networks.find(({ name }) => name === external?.network)?.router ?? null
+}
+
+const rules = (input: ClusterInput): Primitive => ({
+  kind: 'primitive',
+  id: 'rules',
+  agent: 'ocf:milepost:gateway',
+  parameters: {},
+  operations: operations(input),
+})
+
+const distribution = (input: ClusterInput): Primitive => ({
+  kind: 'primitive',
+  id: 'distribution',
+  agent: 'systemd:milepost-distribute',
+  parameters: {},
+  operations: operations(input),
+})
+
+const routerWatch = (router: string, input: ClusterInput): Primitive => ({
+  kind: 'primitive',
+  id: 'router',
+  agent: 'ocf:pacemaker:ping',
+  // The attribute is set `dampen` after the last change, so that both gateways' answers are judged together.
+  parameters: { host_list: router, name: routerSeen, multiplier: 1, attempts: 2, timeout: 1, dampen: '2s' },
+  operations: operations(input),
+})
+
+/** conntrackd: each gateway knows the other's connections, and the promoted one's kernel is given them. */
+const connections = (input: ClusterInput): Primitive => {
+  const { monitor_interval_s: interval_s, start_timeout_s, stop_timeout_s } = input.cluster.resources
+  return {
+    kind: 'primitive',
+    id: 'connections',
+    agent: 'ocf:heartbeat:conntrackd',
+    parameters: { config: '/etc/conntrackd/conntrackd.conf' },
+    operations: [
+      { name: 'start', interval_s: 0, timeout_s: start_timeout_s },
+      { name: 'stop', interval_s: 0, timeout_s: stop_timeout_s },
+      { name: 'promote', interval_s: 0, timeout_s: start_timeout_s },
+      { name: 'demote', interval_s: 0, timeout_s: stop_timeout_s },
+      { name: 'notify', interval_s: 0, timeout_s: start_timeout_s },
+      { name: 'monitor', interval_s, timeout_s: start_timeout_s, role: 'Promoted' },
+      { name: 'monitor', interval_s: interval_s * 2, timeout_s: start_timeout_s, role: 'Unpromoted' },
+    ],
+  }
+}
+
+const virtualAddress = (address: VirtualAddressInput, input: ClusterInput): Primitive => ({
+  kind: 'primitive',
+  id: `address-${address.name}`,
+  agent: 'ocf:heartbeat:IPaddr2',
+  parameters: {
+    ip: address.address,
+    cidr_netmask: address.prefix,
+    nic: address.device,
+    // Gratuitous ARP, again each 30 s: a switch or neighbour that missed the first ones learns it all the same.
+    arp_count: 3,
+    arp_interval: 200,
+    arp_count_refresh: 1,
+  },
+  operations: operations(input),
+})
+
+function gatewayConstraints(input: ClusterInput): Constraint[] {
+  const router = routerOf(input) !== null
+  const clones = [ids.rules, ids.distribution, ...(router ? [ids.router] : []), ids.connections]
+  return [
+    ...[...clones, ids.gateway].map((id) => only(id, 'role', 'gateway')),
+    // The active gateway is where the connections are promoted; all else follows.
+    colocation(ids.gateway, ids.connections, 'INFINITY', { withRole: 'Promoted' }),
+    colocation(ids.connections, ids.rules, 'INFINITY', { role: 'Promoted' }),
+    colocation(ids.connections, ids.distribution, scoreWithDistribution, { role: 'Promoted' }),
+    // No packet before the rules, no new address before the old connections are known.
+    order(ids.rules, 'start', ids.connections, 'promote'),
+    order(ids.connections, 'promote', ids.gateway, 'start'),
+    order(ids.rules, 'start', ids.distribution, 'start', true),
+    order(ids.distribution, 'start', ids.connections, 'promote', true),
+    ...(router ? [avoidBlindGateway] : []),
+  ]
+}
+
+const avoidBlindGateway: Constraint = {
+  kind: 'location',
+  id: 'gateway-sees-router',
+  resource: ids.connections,
+  role: 'Promoted',
+  score: scoreWithoutRouter,
+  where: {
+    all: [
+      { attribute: routerSeen, is: 'defined' },
+      { attribute: routerSeen, is: 'lt', value: 1 },
+    ],
+  },
+}
+
+// ── archive and fencing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+const archiveId = (instance: string) => `archive-${instance}`
+
+/** What the site runs on its archive node. */
+function archiveServices(input: ClusterInput): Primitive[] {
+  const hosts = new Set(input.cluster.nodes.filter(({ role }) => role === 'archive').map(({ name }) => name))
+  return input.environment.instances
+    .filter(({ host }) => hosts.has(host))
+    .map(({ instance }) => ({
+      kind: 'primitive',
+      id: archiveId(instance),
+      agent: `systemd:milepost@${instance}`,
+      parameters: {},
+      operations: operations(input),
+    }))
+}
+
+const fence = (device: FencingDeviceInput, { cluster: { fencing, resources } }: ClusterInput): Primitive => ({
+  kind: 'primitive',
+  id: device.name,
+  agent: `stonith:${device.agent}`,
+  parameters: {
+    ip: device.address,
+    ipport: device.port,
+    username: device.user,
+    password_script: `cat ${secretsFolder}/${device.secret}`,
+    lanplus: device.lanplus,
+    cipher: device.cipher,
+    privlvl: device.privilege,
+    // Off, seen to be off, on again: `cycle` would claim success before the power is gone.
+    method: 'onoff',
+    // The power is asked for at once and then each second, not after a fixed wait.
+    power_wait: 0,
+    ipmitool_timeout: ipmiAnswer_s,
+    pcmk_host_list: device.node,
+    pcmk_delay_base: `${device.delay_s}s`,
+    pcmk_reboot_timeout: `${fencing.timeout_s}s`,
+    pcmk_off_timeout: `${fencing.timeout_s}s`,
+  },
+  operations: [
+    { name: 'start', interval_s: 0, timeout_s: resources.start_timeout_s },
+    { name: 'monitor', interval_s: 60, timeout_s: resources.start_timeout_s },
+  ],
+})
+
+// ── short hands ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function operations({ cluster: { resources } }: ClusterInput): Operation[] {
+  return [
+    { name: 'start', interval_s: 0, timeout_s: resources.start_timeout_s },
+    { name: 'stop', interval_s: 0, timeout_s: resources.stop_timeout_s },
+    { name: 'monitor', interval_s: resources.monitor_interval_s, timeout_s: resources.start_timeout_s },
+  ]
+}
+
+/** The resource runs on nodes with this attribute alone, and the others are never asked. */
+const only = (resource: string, attribute: 'role' | 'name', value: string): Constraint => ({
+  kind: 'location',
+  id: `${resource}-only`,
+  resource,
+  score: '-INFINITY',
+  where: { all: [{ attribute: attribute === 'name' ? '#uname' : attribute, is: 'ne', value }] },
+  discovery: 'never',
+})
+
+const colocation = (
+  resource: string,
+  other: string,
+  score: number | 'INFINITY',
+  roles: { role?: 'Promoted'; withRole?: 'Promoted' },
+): Constraint => ({ kind: 'colocation', id: `${resource}-with-${other}`, resource, with: other, score, ...roles })
+
+const order = (
+  first: string,
+  firstAction: 'start' | 'promote',
+  then: string,
+  thenAction: 'start' | 'promote',
+  optional = false,
+): Constraint => ({ kind: 'order', id: `${first}-then-${then}`, first, firstAction, then, thenAction, optional })
