@@ -152,7 +152,10 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     )
   })
 
-  app.setErrorHandler((error: unknown, request, reply) => sendError(reply, request, error))
+  app.setErrorHandler(async (error: unknown, request, reply) => {
+    if (toApiError(fromFramework(error) ?? error).kind === 'too_large') await passOver(request)
+    return sendError(reply, request, error)
+  })
   app.setNotFoundHandler((request, reply) =>
     sendError(
       reply,
@@ -182,6 +185,21 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   app.decorate('registry', registry)
   return app as unknown as Api
+}
+
+/** A body that is refused is read and thrown away for so long: a connection closed at once would cut the answer off, too. */
+const pass_over_time_max_ms = 5_000
+
+async function passOver({ raw }: FastifyRequest): Promise<void> {
+  if (raw.readableEnded || raw.destroyed) return
+  await new Promise<void>((resolve) => {
+    const late = setTimeout(resolve, pass_over_time_max_ms)
+    const done = () => {
+      clearTimeout(late)
+      resolve()
+    }
+    raw.once('end', done).once('close', done).resume()
+  })
 }
 
 /** Answers with the envelope of one error. Used by the error handler and by handlers that stream. */
