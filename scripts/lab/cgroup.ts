@@ -84,10 +84,15 @@ export function processesOf(name: string): number[] {
 }
 
 function below(folder: string): number[] {
-  if (!existsSync(folder)) return []
-  const own = readFileSync(join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
-  const rest = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  return own.concat(rest.flatMap((entry) => below(join(folder, entry.name))))
+  try {
+    const own = readFileSync(join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
+    const rest = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    return own.concat(rest.flatMap((entry) => below(join(folder, entry.name))))
+  } catch (error) {
+    // The group ended, perhaps between two looks: a server that dies takes its groups with it.
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
+    throw error
+  }
 }
 
 /** Stops or resumes every process of a group, as SIGSTOP does that none of them can notice or catch. */

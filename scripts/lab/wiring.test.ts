@@ -118,5 +118,5 @@ test('SSH checks the servers’ keys and goes through the desk', (t) => {
   for (const { name, access } of plan.servers)
     t.true(text.includes(`Host ${name} ${name}.lab.internal ${access.address}\n`))
   t.regex(text, /StrictHostKeyChecking yes/)
-  t.regex(text, /ProxyCommand ip netns exec milepost-operator nc %h %p/)
+  t.regex(text, /ProxyCommand ip netns exec milepost(\.\w+)?-operator nc %h %p/)
 })
