@@ -143,6 +143,20 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     llsTempN: ['lls.temperature.N'],
     tachographOdometer: [['raw.tachograph.mileage', 0.001]],
   },
+  atrack: {
+    type: ['event.enum'],
+    tempN: [['temperature.sensor.N', 1, 0.1]],
+    temp1: ['can.engine.coolant.temperature'],
+    tagNTemp: [['ble.sensor.temperature.N', 0.01]],
+    rssi: [['gsm.signal.level', -100 / 31], 'raw.gsm.status'],
+    odometerService: ['raw.serviceodometer'],
+    axleWeightN: ['can.axle.weight.N'],
+    model: ['device.type.id'],
+  },
+  calAmp: {
+    hdop: [['position.hdop', 0.1]],
+    result: ['message.text'],
+  },
   egts: {
     hdop: [['position.hdop', 0.01]],
     pdop: [['position.pdop', 0.01]],
