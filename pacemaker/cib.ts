@@ -89,7 +89,7 @@ function constraintElement(constraint: Constraint): Element {
     const kind = optional ? 'Optional' : 'Mandatory'
     return element('rsc_order', { id, first, 'first-action': firstAction, then, 'then-action': thenAction, kind })
   }
-  const { resource, role, with: other, withRole, score } = constraint
+  const { resource, role, with: other, withRole, score, influence } = constraint
   return element('rsc_colocation', {
     id,
     rsc: resource,
@@ -97,6 +97,7 @@ function constraintElement(constraint: Constraint): Element {
     'with-rsc': other,
     ...(withRole ? { 'with-rsc-role': withRole } : {}),
     score,
+    influence,
   })
 }
 
@@ -109,12 +110,7 @@ function locationElement({ id, resource, role, score, where, discovery }: Locati
 }
 
 const conditionElement = (id: string, { attribute, is, value }: Condition): Element =>
-  element('expression', {
-    id,
-    attribute,
-    operation: is,
-    ...(value === undefined ? {} : { value, type: typeof value === 'number' ? 'number' : 'string' }),
-  })
+  element('expression', { id, attribute, operation: is, value, type: typeof value === 'number' ? 'number' : 'string' })
 
 const levelElement = ({ node, level, devices }: Configuration['fencingLevels'][number]): Element =>
   element('fencing-level', { id: `fencing-${node}-${level}`, target: node, index: level, devices: devices.join(',') })

@@ -72,8 +72,8 @@ export interface Location {
 
 export interface Condition {
   readonly attribute: string
-  readonly is: 'defined' | 'eq' | 'ne' | 'lt'
-  readonly value?: string | number
+  readonly is: 'eq' | 'ne' | 'gt'
+  readonly value: string | number
 }
 
 /** `resource` runs where `with` runs. A finite score is a wish. */
@@ -85,6 +85,8 @@ export interface Colocation {
   readonly with: string
   readonly withRole?: 'Promoted'
   readonly score: Score
+  /** Where `resource` would rather be says where `with` goes, too. */
+  readonly influence: boolean
 }
 
 /** `first` before `then`. Optional: only when both happen to be due. */

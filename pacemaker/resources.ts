@@ -1,4 +1,13 @@
-import type { Clone, Configuration, Constraint, Group, Operation, Primitive, Settings } from './configuration.ts'
+import type {
+  Clone,
+  Colocation,
+  Configuration,
+  Constraint,
+  Group,
+  Operation,
+  Primitive,
+  Settings,
+} from './configuration.ts'
 import type { ClusterInput, FencingDeviceInput, NodeInput, VirtualAddressInput } from './input.ts'
 
 /** Folder of the secrets on every member, by their names in the plan; files of mode 0600. */
@@ -14,9 +23,9 @@ export const ids = {
 } as const
 
 /** Node attribute: points for each router that answers, kept by `router`. */
-const routerSeen = 'router-seen'
-/** Stronger than all stickiness together, weaker than a ban: where no gateway sees the router, one serves all the same. */
-const scoreWithoutRouter = -1_000_000
+export const routerSeen = 'router-seen'
+/** A wish stronger than all stickiness: where no gateway sees the router, the active one stays. */
+const scoreWithRouter = 100_000
 /** A wish: a gateway whose distribution cannot run still serves when it is the only one. */
 const scoreWithDistribution = 10_000
 /** A fencing action must be fast: the new gateway waits for it. ipmitool is asked again after so long. */
@@ -170,30 +179,26 @@ function gatewayConstraints(input: ClusterInput): Constraint[] {
   return [
     ...[...clones, ids.gateway].map((id) => only(id, 'role', 'gateway')),
     // The active gateway is where the connections are promoted; all else follows.
-    colocation(ids.gateway, ids.connections, 'INFINITY', { withRole: 'Promoted' }),
-    colocation(ids.connections, ids.rules, 'INFINITY', { role: 'Promoted' }),
-    colocation(ids.connections, ids.distribution, scoreWithDistribution, { role: 'Promoted' }),
+    { ...colocation(ids.gateway, ids.connections, 'INFINITY'), withRole: 'Promoted', influence: true },
+    // With the role Promoted an infinite score would drown every finite one (Pacemaker 2.1.5).
+    colocation(ids.connections, ids.rules, 'INFINITY'),
+    { ...colocation(ids.connections, ids.distribution, scoreWithDistribution), role: 'Promoted' },
     // No packet before the rules, no new address before the old connections are known.
     order(ids.rules, 'start', ids.connections, 'promote'),
     order(ids.connections, 'promote', ids.gateway, 'start'),
     order(ids.rules, 'start', ids.distribution, 'start', true),
     order(ids.distribution, 'start', ids.connections, 'promote', true),
-    ...(router ? [avoidBlindGateway] : []),
+    ...(router ? [preferSeeingGateway] : []),
   ]
 }
 
-const avoidBlindGateway: Constraint = {
+const preferSeeingGateway: Constraint = {
   kind: 'location',
   id: 'gateway-sees-router',
   resource: ids.connections,
   role: 'Promoted',
-  score: scoreWithoutRouter,
-  where: {
-    all: [
-      { attribute: routerSeen, is: 'defined' },
-      { attribute: routerSeen, is: 'lt', value: 1 },
-    ],
-  },
+  score: scoreWithRouter,
+  where: { all: [{ attribute: routerSeen, is: 'gt', value: 0 }] },
 }
 
 // ── archive and fencing ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -262,12 +267,15 @@ const only = (resource: string, attribute: 'role' | 'name', value: string): Cons
   discovery: 'never',
 })
 
-const colocation = (
-  resource: string,
-  other: string,
-  score: number | 'INFINITY',
-  roles: { role?: 'Promoted'; withRole?: 'Promoted' },
-): Constraint => ({ kind: 'colocation', id: `${resource}-with-${other}`, resource, with: other, score, ...roles })
+/** Without influence: else a clone's failed copy changes places with the other gateway's, and both are restarted. */
+const colocation = (resource: string, other: string, score: number | 'INFINITY'): Colocation => ({
+  kind: 'colocation',
+  id: `${resource}-with-${other}`,
+  resource,
+  with: other,
+  score,
+  influence: false,
+})
 
 const order = (
   first: string,
