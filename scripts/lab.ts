@@ -1,10 +1,11 @@
 /** `npm run lab -- up|down|status|…`: a rack on this machine. */
 import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import { planOf } from '#infra/site/plan-of.ts'
 import { lab } from '#infra/sites/lab.ts'
 import { hardware } from './lab/client.ts'
 import { down, up } from './lab/lifecycle.ts'
-import { clusterNotes } from './lab/look.ts'
+import { clusterNotes, within } from './lab/look.ts'
 import { partsOf } from './lab/parts.ts'
 import { namespaceOf, operator, outside, sshConfigFile } from './lab/paths.ts'
 import { install } from './lab/requirements.ts'
@@ -29,6 +30,7 @@ const help = `usage: npm run lab -- COMMAND
   parts                  names of all parts
   restore                all pushed in, switched on, thawed
   install                installs the Debian packages that the laboratory needs
+  drill NAME             the same as npm run drill -- NAME
   selftest               builds a rack, tries its hardware, takes it down
 
 SSH: ssh -F ${sshConfigFile} SERVER
@@ -52,24 +54,13 @@ async function intoServer(name: string): Promise<string[]> {
       `there is no server "${name}"; there are ${servers.map((one) => one.name).join(', ')}, ${outside}, ${operator}`,
     )
   if (server.pid === undefined) throw new Error(`${name} is off: npm run lab -- power ${name} on`)
-  return [
-    'nsenter',
-    '-t',
-    String(server.pid),
-    '-a',
-    '--',
-    'env',
-    '-i',
-    `TERM=${process.env.TERM ?? 'dumb'}`,
-    'HOME=/root',
-    'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-  ]
+  return within(server.pid, [])
 }
 
 async function watch(): Promise<void> {
   for (;;) {
     const status = await hardware.status()
-    process.stdout.write(`\x1b[H\x1b[2J${statusText(status, clusterNotes(status))}\n`)
+    process.stdout.write(`\x1b[H\x1b[2J${statusText(status, await clusterNotes(status))}\n`)
     await pause(1_000)
   }
 }
@@ -98,7 +89,7 @@ async function main(): Promise<number> {
     say(`${seconds()} s`)
   } else if (command === 'status') {
     const status = await hardware.status()
-    say(statusText(status, clusterNotes(status)))
+    say(statusText(status, await clusterNotes(status)))
   } else if (command === 'watch') await watch()
   else if (command === 'console') return enter(name, ['bash', '-l'], true)
   else if (command === 'exec') return enter(name, rest, false)
@@ -114,6 +105,10 @@ async function main(): Promise<number> {
     )
   else if (command === 'restore') await hardware.restore()
   else if (command === 'install') install(say)
+  else if (command === 'drill')
+    return (
+      spawnSync(process.execPath, [join(import.meta.dirname, 'drill.ts'), ...args], { stdio: 'inherit' }).status ?? 1
+    )
   else if (command === 'selftest') return (await selftest(say)) === 0 ? 0 : 1
   else throw new Error(`"${command}" is no command of the laboratory; npm run lab -- help lists them`)
   return 0

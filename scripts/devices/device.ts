@@ -32,6 +32,8 @@ export interface DeviceOptions {
   ident: string
   host: string
   port: number
+  /** Address that the device comes from, where the machine has several. */
+  source?: string
   seed: number
   tally: Tally
   /** Records of one packet at most. */
@@ -96,11 +98,11 @@ export class Device {
   }
 
   connect(): void {
-    const { host, port, encoder, ident, tally } = this.#options
+    const { host, port, source, encoder, ident, tally } = this.#options
     if (this.#began) tally.reconnects++
     this.#began = true
     this.#received = Buffer.alloc(0)
-    const socket = connect({ host, port, noDelay: true })
+    const socket = connect({ host, port, noDelay: true, ...(source === undefined ? {} : { localAddress: source }) })
     this.#socket = socket
     socket.setTimeout(answer_time_max_ms, () => {
       if (this.#flight || !this.#ready) socket.destroy()

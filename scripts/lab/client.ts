@@ -19,6 +19,8 @@ export interface Hardware {
   /** A cable's port in the switch passes nothing while its light stays on. */
   silence(part: string): Promise<void>
   unsilence(part: string): Promise<void>
+  /** Servers whose kernel answers for an IPv4 address at this moment. */
+  holders(address: string): Promise<string[]>
   /** Everything as new, every server up. */
   restore(): Promise<void>
 }
@@ -70,5 +72,6 @@ export const hardware: Hardware = {
   push: async (part) => void (await callLab('push', [part])),
   silence: async (part) => void (await callLab('silence', [part])),
   unsilence: async (part) => void (await callLab('unsilence', [part])),
+  holders: (address) => callLab('holders', [address]) as Promise<string[]>,
   restore: async () => void (await callLab('restore')),
 }

@@ -38,6 +38,7 @@ const methods: Record<Method, (args: string[], progress: (text: string) => void)
   push: ([part = '']) => rack.setPulled(part, false),
   silence: ([part = '']) => rack.setSilent(part, true),
   unsilence: ([part = '']) => rack.setSilent(part, false),
+  holders: ([address = '']) => rack.holders(address),
   restore: () => rack.restore(),
   stop: async () => {
     await rack.remove()

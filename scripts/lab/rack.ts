@@ -108,6 +108,11 @@ export class Rack {
     return lines.join('\n')
   }
 
+  /** Servers that answer for an address at this moment. */
+  holders(address: string): string[] {
+    return [...this.#servers.values()].filter((server) => server.holds(address)).map(({ name }) => name)
+  }
+
   async power(name: string, action: 'on' | 'off' | 'reset' | 'soft-off'): Promise<void> {
     const server = this.server(name)
     this.#say(`${name}: ${action}`)

@@ -28,6 +28,8 @@ export class Server {
   #child: ChildProcess | undefined
   #wanted: Power = 'off'
   #frozen = false
+  /** First process, and the container that it was found in. */
+  #pid: { parent: number; pid: number } | undefined
   /** The container whose end was brought about here. */
   #cut: ChildProcess | undefined
   #since = 0
@@ -178,13 +180,31 @@ export class Server {
   get pid(): number | undefined {
     const parent = this.#child?.pid
     if (parent === undefined) return undefined
-    return processesOf(this.name).find((pid) => {
+    if (this.#pid?.parent === parent) return this.#pid.pid
+    const found = processesOf(this.name).find((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nPPid:\t${parent}\n`)
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+        // Number 1 where it lives: the container's maker has children before that, too.
+        return status.includes(`\nPPid:\t${parent}\n`) && /^NSpid:.*\t1$/m.test(status)
       } catch {
         return false
       }
     })
+    if (found !== undefined) this.#pid = { parent, pid: found }
+    return found
+  }
+
+  /** Whether its kernel answers for an IPv4 address at this moment. */
+  holds(address: string): boolean {
+    const pid = this.pid
+    if (pid === undefined) return false
+    try {
+      // The routing table as the kernel shows it: the address, and on the next line that it is local.
+      const table = readFileSync(`/proc/${pid}/net/fib_trie`, 'utf8')
+      return new RegExp(`-- ${address.replaceAll('.', '\\.')}\\n +/32 host LOCAL`).test(table)
+    } catch {
+      return false
+    }
   }
 
   /** Whether it lets people in: something listens on its SSH port. */

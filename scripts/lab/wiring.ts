@@ -158,6 +158,9 @@ function bmcMachine(server: ServerPlan, network: (name: string) => NetworkPlan):
   }
 }
 
+/** Addresses that devices come from; kept for documentation (RFC 5737), so nobody's. */
+export const device_sources = '198.51.100.0/24'
+
 /** The provider's routers, the devices and the clients: everything that reaches the site through its uplinks. */
 function outsideMachine(plan: Plan): Machine {
   const legs: Leg[] = []
@@ -179,7 +182,14 @@ function outsideMachine(plan: Plan): Machine {
       addresses: router === null ? [] : [`${router}/${prefixOf(cidr)}`],
     })
   }
-  return { name: outside, legs, devices, routes: [], monitoring_ms: mii_default_ms, arp_targets: [] }
+  return {
+    name: outside,
+    legs,
+    devices,
+    routes: [`local ${device_sources} dev lo`],
+    monitoring_ms: mii_default_ms,
+    arp_targets: [],
+  }
 }
 
 /**

@@ -1,0 +1,122 @@
+/** `npm run drill -- all | NAME…`: breaks the laboratory's rack for real while devices send, measures, and mends it. */
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { planOf } from '#infra/site/plan-of.ts'
+import { lab } from '#infra/sites/lab.ts'
+import { Progress } from './devices/progress.ts'
+import { ClusterWatch } from './drill/cluster.ts'
+import { type Drill, drills, drillsNamed } from './drill/drills.ts'
+import { Fleet } from './drill/fleet-client.ts'
+import { plotOf } from './drill/plot.ts'
+import { reportRow, reportText } from './drill/report.ts'
+import { type DrillResult, runDrill } from './drill/run.ts'
+import { hardware } from './lab/client.ts'
+import { device_sources } from './lab/wiring.ts'
+import { readSecret } from './secrets.ts'
+import { state } from './state.ts'
+
+const help = `usage: npm run drill -- all | NAME… [options]      on a laboratory that is up and deployed
+
+${drills.map(({ name, what }) => `  ${name.padEnd(14)}${what}`).join('\n')}
+
+  --repeat N     each drill N times (1)
+  --devices N    simulated devices (60)
+  --rate N       records a second and device (4)
+  --to FOLDER    where report and plots go (.milepost/drills/TIME)
+
+Exit code 0: every drill is green; 1: one is not; 2: they could not begin.
+`
+
+const option = { type: 'string' } as const
+
+function number(name: string, text: string): number {
+  const value = Number(text)
+  if (!(value > 0)) throw new Error(`--${name} ${text}: a number above 0`)
+  return value
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      repeat: { ...option, default: '1' },
+      devices: { ...option, default: '60' },
+      rate: { ...option, default: '4' },
+      to: option,
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help || positionals.length === 0) {
+    process.stdout.write(help)
+    return values.help ? 0 : 2
+  }
+  const chosen = drillsNamed(positionals)
+  const repeat = number('repeat', values.repeat)
+  const plan = planOf(lab)
+  await hardware.status()
+  const folder = values.to ?? join(state, 'drills', new Date().toISOString().slice(0, 19).replaceAll(':', ''))
+  mkdirSync(folder, { recursive: true })
+  const external = plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!.address
+  const channels = plan.environment.channels.map(({ protocol, port }) => ({ protocol, port }))
+  const fleet = new Fleet()
+  try {
+    await fleet.start({
+      host: external,
+      channels,
+      devices: number('devices', values.devices),
+      rate: number('rate', values.rate),
+      network: device_sources.split('.').slice(0, 3).join('.'),
+      kind: Math.floor(Math.random() * 1e6),
+      site: {
+        url: `http://${external}:${new URL(plan.environment.urls.prod).port}`,
+        token: readSecret(plan.site, 'services/admin-token'),
+      },
+    })
+    const results = await series(
+      Array.from({ length: repeat }, () => chosen).flat(),
+      (drill, say) => runDrill(drill, { plan, cluster: new ClusterWatch(plan) }, fleet, say),
+      folder,
+    )
+    const text = reportText(results)
+    writeFileSync(join(folder, 'report.txt'), `${text}\n`)
+    const failed = results.filter(({ faults }) => faults.length > 0).length
+    process.stdout.write(
+      `\n${text}\n\nreport and plots: ${folder}\n${results.length - failed} passed, ${failed} failed\n`,
+    )
+    return failed === 0 ? 0 : 1
+  } finally {
+    fleet.stop()
+  }
+}
+
+/** Drills one after the other; each leaves a line and a plot at once. One that cannot be carried out ends the series. */
+async function series(
+  list: readonly Drill[],
+  work: (drill: Drill, say: (text: string) => void) => Promise<DrillResult>,
+  folder: string,
+): Promise<DrillResult[]> {
+  const progress = new Progress()
+  const results: DrillResult[] = []
+  for (const [i, drill] of list.entries()) {
+    const began = Date.now()
+    const say = (text: string) =>
+      progress.show(`${i + 1}/${list.length} ${drill.name} ${((Date.now() - began) / 1000).toFixed(0)} s: ${text}`, 0)
+    const result = await work(drill, say)
+    results.push(result)
+    const title = `${drill.name}: ${drill.what}`
+    writeFileSync(join(folder, `${String(i + 1).padStart(3, '0')}-${drill.name}.svg`), plotOf({ ...result, title }))
+    const line = reportRow(result).join('  ')
+    appendFileSync(join(folder, 'lines.txt'), `${new Date().toISOString()}  ${line}\n`)
+    progress.clear()
+    process.stdout.write(`${line}\n`)
+  }
+  return results
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  process.stderr.write(`drill: ${(error as Error).message}\n`)
+  process.exitCode = 2
+}
