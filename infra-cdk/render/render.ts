@@ -1,3 +1,4 @@
+import { cibXml, corosyncConf } from '#pacemaker/index.ts'
 import type { Plan } from '../site/plan.ts'
 import { renderConntrackd } from './conntrackd.ts'
 import { renderDistribution, renderFilter } from './nftables.ts'
@@ -21,6 +22,10 @@ export function renderHost(plan: Plan, host: string): Map<string, string> {
     files.set('distribution/distribute.nft', renderDistribution(plan))
     files.set('distribution/slots.json', `${JSON.stringify(slotsOf(plan.distribution), null, 1)}\n`)
     files.set('conntrack/conntrackd.conf', renderConntrackd(plan, server))
+  }
+  if (plan.cluster.nodes.some(({ name }) => name === host)) {
+    files.set('cluster/corosync.conf', corosyncConf(plan))
+    files.set('cluster/cib.xml', cibXml(plan))
   }
   return files
 }
