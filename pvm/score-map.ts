@@ -73,6 +73,7 @@ const names: Record<string, Name[]> = {
   engineLoad: ['can.engine.load.level', 'engine.load.level'],
   coolantTemp: ['can.engine.coolant.temperature'],
   intakeTemp: ['can.intake.air.temperature'],
+  milDistance: ['can.mil.mileage'],
   mapIntake: ['can.intake.map'],
   throttle: ['can.throttle.level', 'can.accelerator.pedal.position'],
   obdSpeed: ['can.vehicle.speed'],
@@ -135,6 +136,16 @@ const names: Record<string, Name[]> = {
 
 /** What protocols call otherwise: attributes that are numbered or named after the protocol's own. */
 const ownNames: Record<string, Record<string, Name[]>> = {
+  aplicom: {
+    odometer: [['can.vehicle.mileage', 0.001]],
+    event: ['raw.brakes.event'],
+    hours: [['can.engine.motorhours', 1]],
+    ambientTemperature: ['can.ambient.temperature'],
+    grossWeight: ['vehicle.weight'],
+    vehicleSpeed: ['can.vehicle.speed'],
+    currentGear: ['can.gear'],
+    dataValidity: ['raw.data.validity'],
+  },
   arnaviBinary: {
     odometer: [['can.vehicle.mileage', 0.001]],
     pulsesN: ['count.sensor.N'],
@@ -204,6 +215,15 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     io206: ['gsm.lac'],
     tagNTemp: [['ble.sensor.temperature.N', 0.01]],
     tagNBattery: [['ble.sensor.battery.voltage.N', 0.001]],
+  },
+  ulbotech: {
+    fuelConsumption: ['fuel.consumed'],
+    rapidAcceleration: ['harsh.acceleration.event'],
+    roughBraking: ['harsh.braking.event'],
+    harshCourse: ['harsh.cornering.event'],
+    longIdle: ['idle.event'],
+    fatigueDriving: ['fatigue.event'],
+    highRpm: ['high.rpm.event'],
   },
   wialon: {
     cell_idN: ['gsm.cellid.N'],
