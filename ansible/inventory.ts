@@ -128,6 +128,7 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
     power_bmc: { user: bmc.user, secret: bmc.secret, address: bmc.paths[0]?.address, port: bmc.paths[0]?.port },
     ...(server.role === 'gateway' ? {} : { firewall_accept: accepted(plan, server) }),
     metrics_address: lan,
+    logs_address: lan,
     ...(instances.length > 0 ? { node_service_instances: instances } : {}),
     ...(database ? { postgres_address: database.address, postgres_memory_mb: database.limits.memory_mb } : {}),
     ...(server.role === 'gateway' ? gatewayVariables(plan) : {}),
