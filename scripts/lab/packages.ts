@@ -63,6 +63,7 @@ export const cached: readonly string[] = [
   'rsync',
   'rsyslog',
   'smartmontools',
+  'systemd-journal-remote',
   'tcpdump',
   'unattended-upgrades',
   'zstd',
@@ -87,5 +88,7 @@ export const services_off: readonly string[] = [
   'rsync.service',
   'rsyslog.service',
   'smartmontools.service',
+  'systemd-journal-remote.socket',
+  'systemd-journal-upload.service',
   'unattended-upgrades.service',
 ]

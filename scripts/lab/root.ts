@@ -7,7 +7,7 @@ import { cacheFolder } from './paths.ts'
 import { attempt, run } from './shell.ts'
 
 /** Grows when what is done to a fresh root below changes. */
-const recipe = 3
+const recipe = 4
 
 const hashOfRoot = () =>
   createHash('sha256')
@@ -78,8 +78,10 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   } finally {
     clearInterval(timer)
   }
+  // Another laboratory's servers may stand on an older one.
+  const mounted = readFileSync('/proc/mounts', 'utf8')
   for (const old of readdirSync(cacheFolder).filter(
-    (name) => name.startsWith('lab-root-') && join(cacheFolder, name) !== root,
+    (name) => name.startsWith('lab-root-') && join(cacheFolder, name) !== root && !mounted.includes(name),
   ))
     rmSync(join(cacheFolder, old), { recursive: true, force: true })
   say(`the servers' root is made, ${Math.round((performance.now() - began) / 1000)} s`)
@@ -89,6 +91,8 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
 /** As an installer leaves a server: a network that is managed, SSH for root by key, and nothing on that nobody asked for. */
 async function finish(root: string): Promise<void> {
   const enable = (unit: string) => run('systemctl', [`--root=${root}`, 'enable', '--quiet', unit])
+  // The package makes a set of databases of its own; an installer would not have one.
+  await run('chroot', [root, 'pg_dropcluster', '15', 'main'])
   for (const unit of services_off) await attempt('systemctl', [`--root=${root}`, 'disable', '--quiet', unit])
   await enable('systemd-networkd.service')
   await enable('ssh.service')
