@@ -225,6 +225,9 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     fatigueDriving: ['fatigue.event'],
     highRpm: ['high.rpm.event'],
   },
+  watch: {
+    tempN: ['body.temperature'],
+  },
   wialon: {
     cell_idN: ['gsm.cellid.N'],
     lacN: ['gsm.lac.N'],
