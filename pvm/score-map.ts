@@ -78,6 +78,7 @@ const names: Record<string, Name[]> = {
   throttle: ['can.throttle.level', 'can.accelerator.pedal.position'],
   obdSpeed: ['can.vehicle.speed'],
   dtcs: ['can.dtc'],
+  milDistance: ['can.mil.mileage'],
   clearedDistance: [['can.dtc.cleared.mileage', 1, 0.001]],
   oilPressure: ['engine.oil.pressure'],
   axleWeight: ['vehicle.weight'],
@@ -192,6 +193,22 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     io134: ['harsh.braking.event'],
     io136: ['harsh.acceleration.event'],
     io88: ['gsm.jamming.event'],
+  },
+  // Fuel is the sum, in hundredths of l; the battery in percent.
+  castel: {
+    adc1: ['fuel.sensor.1'],
+    battery: ['battery.voltage', 'battery.level', 'raw.battery'],
+    fuelConsumption: [['fuel.consumed', 0.01]],
+  },
+  // HDOP in tenths, analogue inputs in hundredths of V; one tag.
+  meitrack: {
+    adcN: [['ain.N', 1, 0.01]],
+    hdop: [['position.hdop', 1, 0.1]],
+    power: [['external.powersource.voltage', 1, 0.01]],
+    tagName: ['ble.sensor.name.1'],
+    tagBattery: ['ble.sensor.battery.level.1'],
+    tagTemp: ['ble.sensor.temperature.1'],
+    tagHumidity: ['ble.sensor.humidity.1'],
   },
   teltonika: {
     io9: [['ain.1', 0.001]],
