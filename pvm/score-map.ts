@@ -78,7 +78,6 @@ const names: Record<string, Name[]> = {
   throttle: ['can.throttle.level', 'can.accelerator.pedal.position'],
   obdSpeed: ['can.vehicle.speed'],
   dtcs: ['can.dtc'],
-  milDistance: ['can.mil.mileage'],
   clearedDistance: [['can.dtc.cleared.mileage', 1, 0.001]],
   oilPressure: ['engine.oil.pressure'],
   axleWeight: ['vehicle.weight'],
