@@ -24,6 +24,13 @@ const nftName = (name: string) => name.replaceAll('-', '_')
 const range = ({ first, last }: PortRange) => (first === last ? String(first) : `${first}-${last}`)
 const rate = (limit: { per_second: number; burst: number }) =>
   `limit rate over ${limit.per_second}/second burst ${limit.burst} packets`
+/**
+ * Sets of sources carry their limit in their name: an element keeps the limit it was made with, so that another limit
+ * needs another set. The one before empties by itself.
+ */
+const rateSet = (name: string, { per_second, burst }: { per_second: number; burst: number }) =>
+  `${nftName(name)}_new_${per_second}_${burst}`
+const countSet = (name: string, max: number) => `${nftName(name)}_open_${max}`
 const elements = (list: readonly string[]) => (list.length === 0 ? '' : ` elements = { ${list.join(', ')} }`)
 
 /** Devices of a gateway by network; both gateways have the same (a check of the model). */
@@ -56,8 +63,8 @@ export function renderFilter(plan: Plan): string {
     const id = nftName(name)
     const match = `${protocol} dport ${range(ports)}`
     return [
-      `    ip saddr != @allow ${match} update @${id}_new { ip saddr ${rate(new_per_source)} } counter name ${id}_rate_limited drop`,
-      `    ip saddr != @allow ${match} add @${id}_open { ip saddr ct count over ${connections_per_source_max} } counter name ${id}_count_limited drop`,
+      `    ip saddr != @allow ${match} update @${rateSet(name, new_per_source)} { ip saddr ${rate(new_per_source)} } counter name ${id}_rate_limited drop`,
+      `    ip saddr != @allow ${match} add @${countSet(name, connections_per_source_max)} { ip saddr ct count over ${connections_per_source_max} } counter name ${id}_count_limited drop`,
       `    ${match} counter name ${id}_accepted accept`,
     ]
   }
@@ -65,6 +72,7 @@ export function renderFilter(plan: Plan): string {
     (network, link) =>
       `    iifname ${on[network]} ip saddr ${cidrOf(plan, network)} udp dport ${corosync_port + link} accept comment "Corosync link ${link}"`,
   )
+  const synSources = rateSet('syn', firewall.syn.per_source)
   const sync = firewall.state_sync.flatMap(({ network, multicast, port }) => [
     `    iifname ${on[network]} ip saddr ${cidrOf(plan, network)} ip daddr ${multicast} udp dport ${port} accept comment "conntrackd"`,
     `    iifname ${on[network]} ip protocol igmp accept`,
@@ -75,10 +83,10 @@ export function renderFilter(plan: Plan): string {
     `  set block { type ipv4_addr; flags interval; auto-merge;${elements(firewall.block)} }`,
     `  set allow { type ipv4_addr; flags interval; auto-merge;${elements(firewall.allow)} }`,
     `  set seen { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${firewall.seen_s}s; }`,
-    `  set syn_sources { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${rate_memory}; }`,
-    ...firewall.services.flatMap(({ name }) => [
-      `  set ${nftName(name)}_new { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${rate_memory}; }`,
-      `  set ${nftName(name)}_open { type ipv4_addr; size ${sources_max}; flags dynamic; }`,
+    `  set ${synSources} { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${rate_memory}; }`,
+    ...firewall.services.flatMap(({ name, new_per_source, connections_per_source_max }) => [
+      `  set ${rateSet(name, new_per_source)} { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${rate_memory}; }`,
+      `  set ${countSet(name, connections_per_source_max)} { type ipv4_addr; size ${sources_max}; flags dynamic; }`,
     ]),
     ...counters.map((name) => `  counter ${name} { }`),
     '  chain early { type filter hook prerouting priority raw; policy accept; }',
@@ -97,7 +105,7 @@ export function renderFilter(plan: Plan): string {
     `    iifname ${outside} tcp flags & (fin|syn|rst|ack) == syn jump opening`,
     '  }',
     '  chain opening {',
-    `    update @syn_sources { ip saddr ${rate(firewall.syn.per_source)} } counter name syn_source_limited drop`,
+    `    update @${synSources} { ip saddr ${rate(firewall.syn.per_source)} } counter name syn_source_limited drop`,
     '    ip saddr @seen return comment "in a flood, sources that had a connection lately go first"',
     `    ${rate(firewall.syn.total)} counter name syn_total_limited drop`,
     '  }',
