@@ -1,6 +1,7 @@
 /** `npm run site -- show|check|diff|render|deploy|destroy SITE`: a site, from its description to running servers. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { renderSummary } from '#infra/render/summary.ts'
 import { machinePlanOf } from '#infra/site/machine.ts'
 import { site as homeSite } from '#infra/sites/home.ts'
 import { sites } from '#infra/sites/index.ts'
@@ -10,7 +11,7 @@ import { cdktf } from './cdktf.ts'
 import { apply, begin, prepare, remove } from './site/apply.ts'
 import { diffText } from './site/diff.ts'
 import { renderedFolder, writeFiles } from './site/folders.ts'
-import { showText } from './site/show.ts'
+
 import { planNamed, renderedFiles } from './site/site.ts'
 
 const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, ...Object.keys(sites)].join(', ')}
@@ -54,7 +55,7 @@ async function main(): Promise<number> {
         const { drawRacks } = await import('#infra/render/drawing.ts')
         writeFileSync(values.svg, drawRacks(plan))
       }
-      say(values.json ? JSON.stringify(plan, null, 2) : showText(plan))
+      say(values.json ? JSON.stringify(plan, null, 2) : renderSummary(plan))
       if (values.svg !== undefined) say(`\nThe racks are drawn in ${values.svg}`)
       return 0
     }
