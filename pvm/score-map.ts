@@ -199,6 +199,12 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     battery: ['battery.voltage', 'battery.level', 'raw.battery'],
     fuelConsumption: [['fuel.consumed', 0.01]],
   },
+  huaSheng: {
+    airTemp: ['can.intake.air.temperature'],
+    engineLoad: [['can.engine.load.level', 100]],
+    hours: ['engine.motorhours'],
+    throttle: [['can.throttle.level', 100]],
+  },
   // HDOP in tenths, analogue inputs in hundredths of V; one tag.
   meitrack: {
     adcN: [['ain.N', 1, 0.01]],
@@ -208,6 +214,11 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     tagBattery: ['ble.sensor.battery.level.1'],
     tagTemp: ['ble.sensor.temperature.1'],
     tagHumidity: ['ble.sensor.humidity.1'],
+  },
+  startek: {
+    airPressure: ['can.intake.map'],
+    airTemp: ['can.intake.air.temperature'],
+    oilTemp: ['can.engine.oil.temperature'],
   },
   teltonika: {
     io9: [['ain.1', 0.001]],
@@ -252,6 +263,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     sos: ['alarm.event', 'sos.event'],
     bat: ['battery.level'],
   },
+  xexun: { number: ['gsm.phone.number'], power: ['battery.voltage'] },
 }
 
 /** Kinds of alarm there, and the event here. Any alarm may stand as `alarm.event` alone too. */
