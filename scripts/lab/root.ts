@@ -41,7 +41,8 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   const root = rootFolder()
   if (existsSync(root)) return root
   mkdirSync(cacheFolder, { recursive: true })
-  const unfinished = `${root}.new`
+  // Another checkout may make the same root at the same time; the first that is whole is taken.
+  const unfinished = `${root}.${process.pid}`
   rmSync(unfinished, { recursive: true, force: true })
   const from = sources()
   if (from.length === 0) throw new Error(`/etc/apt names no source of Debian ${wanted_suite}; add one`)
@@ -71,7 +72,8 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
       ...from,
     ])
     await finish(unfinished)
-    renameSync(unfinished, root)
+    if (existsSync(root)) rmSync(unfinished, { recursive: true, force: true })
+    else renameSync(unfinished, root)
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true })
     throw error
@@ -81,7 +83,7 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   // Another laboratory's servers may stand on an older one.
   const mounted = readFileSync('/proc/mounts', 'utf8')
   for (const old of readdirSync(cacheFolder).filter(
-    (name) => name.startsWith('lab-root-') && join(cacheFolder, name) !== root && !mounted.includes(name),
+    (name) => /^lab-root-[0-9a-f]{12}$/.test(name) && join(cacheFolder, name) !== root && !mounted.includes(name),
   ))
     rmSync(join(cacheFolder, old), { recursive: true, force: true })
   say(`the servers' root is made, ${Math.round((performance.now() - began) / 1000)} s`)
