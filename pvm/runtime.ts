@@ -10,7 +10,7 @@ import {
   reply_bytes_max,
 } from './limits.ts'
 import { type FixedKind, fixedKinds, type SizedKind, type WriteKind } from './opcodes.ts'
-import { decimal, exact, hexadecimal, type Value } from './values.ts'
+import { decimal, decimalAt, exact, finite, hexadecimal, type Value } from './values.ts'
 
 /** A unified message: flat, `ident` and `timestamp` first. */
 export type Message = { ident?: string; timestamp?: number } & Record<string, Value | undefined>
@@ -64,7 +64,7 @@ const noView = new DataView(new ArrayBuffer(0))
 const forbiddenInIdent = /[#+/\p{C}]/u
 
 /** A number of a fixed-size kind at an offset that was checked. */
-export function readNumber(view: DataView, kind: FixedKind, at: number): number | string {
+export function readNumber(view: DataView, kind: FixedKind, at: number): Value {
   switch (kind) {
     case 'u8':
       return view.getUint8(at)
@@ -87,9 +87,9 @@ export function readNumber(view: DataView, kind: FixedKind, at: number): number 
     case 'i64':
       return exact(view.getBigInt64(at))
     case 'f32':
-      return view.getFloat32(at)
+      return finite(view.getFloat32(at))
     case 'f64':
-      return view.getFloat64(at)
+      return finite(view.getFloat64(at))
     case 'u16le':
       return view.getUint16(at, true)
     case 'u24le':
@@ -107,9 +107,9 @@ export function readNumber(view: DataView, kind: FixedKind, at: number): number 
     case 'i64le':
       return exact(view.getBigInt64(at, true))
     case 'f32le':
-      return view.getFloat32(at, true)
+      return finite(view.getFloat32(at, true))
     case 'f64le':
-      return view.getFloat64(at, true)
+      return finite(view.getFloat64(at, true))
   }
 }
 
@@ -148,6 +148,10 @@ export class Runtime {
   readonly #after: number[] = []
   readonly #outer: number[] = []
   readonly #bytes: (Buffer | undefined)[] = []
+  /** How many windows are open. */
+  depth = 0
+  /** How many sub-routines are open, where the generated code cannot tell beforehand. */
+  calls = 0
   #reply: number[] = []
   readonly #builds: number[][] = []
   #answers: Outcome['answers'] = []
@@ -173,6 +177,8 @@ export class Runtime {
     this.#after.length = 0
     this.#outer.length = 0
     this.#bytes.length = 0
+    this.depth = 0
+    this.calls = 0
     this.#builds.length = 0
   }
 
@@ -259,7 +265,7 @@ export class Runtime {
 
   /** The end of what has come is not the end of the packet. */
   get #open(): boolean {
-    return this.measuring && this.#after.length === 0
+    return this.measuring && this.depth === 0
   }
 
   read(kind: FixedKind): Value {
@@ -324,7 +330,7 @@ export class Runtime {
       case 'hex':
         return bytes.toString('hex', from, to)
       case 'dec':
-        return to - from > 64 ? null : decimal(bytes.toString('latin1', from, to))
+        return decimalAt(bytes, from, to)
       case 'base16':
         return to - from > 64 ? null : hexadecimal(bytes.toString('latin1', from, to))
       case 'bcd': {
@@ -354,10 +360,20 @@ export class Runtime {
 
   /** Offset of a separator in the window, or -1. */
   #find(separator: string): number {
-    const found = this.bytes.subarray(0, this.end).indexOf(separator, this.pos, 'latin1')
-    this.#spend((found < 0 ? this.end : found) - this.pos)
-    if (found < 0 && this.#open) throw starved
-    return found
+    const { bytes, end } = this
+    const { length } = separator
+    const first = separator.charCodeAt(0)
+    for (let at = this.pos; at + length <= end; at++) {
+      if (bytes[at] !== first) continue
+      let same = 1
+      while (same < length && bytes[at + same] === separator.charCodeAt(same)) same++
+      if (same < length) continue
+      this.#spend(at - this.pos)
+      return at
+    }
+    this.#spend(end - this.pos)
+    if (this.#open) throw starved
+    return -1
   }
 
   skip(size: Value): void {
@@ -402,11 +418,16 @@ export class Runtime {
   // ---- windows
 
   #enter(end: number, after: number, bytes: Buffer | undefined): void {
-    if (this.#after.length >= depth_max) throw new Fault('malformed', 'windows are nested too deeply')
+    this.deeper()
     this.#after.push(after)
     this.#outer.push(this.end)
     this.#bytes.push(bytes)
     this.end = end
+  }
+
+  /** One more window is open. */
+  deeper(): void {
+    if (++this.depth > depth_max) throw new Fault('malformed', 'windows are nested too deeply')
   }
 
   window(size: Value): void {
@@ -459,6 +480,7 @@ export class Runtime {
     const bytes = this.#bytes.pop()
     if (after === undefined || outer === undefined) throw new Fault('malformed', 'leave without a window')
     if (bytes) this.#use(bytes)
+    this.depth--
     this.pos = after
     this.end = outer
   }

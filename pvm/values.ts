@@ -34,7 +34,7 @@ const small = (value: Value): value is number =>
 const numeric = (value: Value): number => (value === null || value === '' ? Number.NaN : Number(value))
 
 /** A number that is no number is null. */
-const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
+export const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
 
 function arithmetic(a: Value, b: Value, operate: (x: number, y: number) => number): Value {
   return typeof a === 'number' && typeof b === 'number'
@@ -98,6 +98,28 @@ export function decimal(text: string): number | string | null {
   const value = Number(trimmed)
   if (Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(trimmed)) return trimmed
   return finite(value)
+}
+
+/** A decimal number in bytes from … to (excluded): the usual ones without a text in between. */
+export function decimalAt(bytes: Uint8Array, from: number, to: number): number | string | null {
+  if (to - from > 64) return null
+  const sign = bytes[from] === 45
+  let value = 0
+  let digits = 0
+  let scale = 0
+  for (let at = sign ? from + 1 : from; at < to; at++) {
+    const digit = (bytes[at] as number) - 48
+    if (digit >= 0 && digit <= 9) {
+      value = value * 10 + digit
+      digits++
+      if (scale > 0) scale *= 10
+    } else if (digit === -2 && scale === 0 && digits > 0) scale = 1
+    else digits = 99
+  }
+  // Up to 15 digits are exact, and so is their quotient by a power of ten.
+  if (digits === 0 || digits > 15) return decimal(Buffer.from(bytes.subarray(from, to)).toString('latin1'))
+  const amount = scale > 1 ? value / scale : value
+  return sign ? -amount : amount
 }
 
 /** Hexadecimal number in text, 0x or not; null when it is none. */
