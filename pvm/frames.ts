@@ -78,8 +78,21 @@ export class Framer {
       wrong ??= found
     }
     if (wrong) return wrong
-    const start = Buffer.from(bytes.subarray(0, 8)).toString('hex')
-    return { code: 'unframed', reason: `no packet of ${this.#program.name} begins with ${start}` }
+    return {
+      code: 'unframed',
+      reason: `no packet of ${this.#program.name} begins with ${this.#stranger(bytes, transport)}`,
+    }
+  }
+
+  /** The shortest start of the bytes that no rule begins with, however many have come. */
+  #stranger(bytes: Uint8Array, transport: Transport): string {
+    let count = 1
+    while (
+      count < bytes.length &&
+      this.#rules[transport].some((rule) => this.#begins(bytes.subarray(0, count), rule) !== 'no')
+    )
+      count++
+    return Buffer.from(bytes.subarray(0, count)).toString('hex')
   }
 
   /** The rules that a packet framed elsewhere may be of, the likeliest first: those that it begins like, then any. */
@@ -126,11 +139,9 @@ export class Framer {
       case 'line':
         return this.#line(bytes, rule, size.extra)
       case 'measure': {
-        const found = this.#measure(size.entry, bytes)
-        if (found === undefined)
-          return bytes.length > frame.max
-            ? { code: 'too_long', reason: `a packet of more than ${frame.max} bytes` }
-            : more
+        // No more than may be needed, so that it does not matter how much has come.
+        const found = this.#measure(size.entry, bytes.subarray(0, frame.max))
+        if (found === undefined) return bytes.length >= frame.max ? tooLong(frame) : more
         if (found instanceof Fault) return { code: found.code, reason: found.message }
         return this.#checked(bytes, found, found, frame)
       }
@@ -172,27 +183,25 @@ export class Framer {
     let length = 0
     for (const ending of endings) {
       const found = buffer.indexOf(ending, from)
-      if (found >= 0 && (end < 0 || found < end)) {
-        end = found
-        length = ending.length
-      }
+      if (found < 0 || (end >= 0 && found + ending.length > end + length)) continue
+      // The ending that is complete first, as it would be found byte by byte; of two such the longer one.
+      if (end >= 0 && found + ending.length === end + length && ending.length < length) continue
+      end = found
+      length = ending.length
     }
     this.#searched = bytes.length
-    if (end < 0)
-      return bytes.length > frame.max
-        ? { code: 'too_long', reason: `a packet of more than ${frame.max} bytes without an ending` }
-        : more
     const size = end + length + extra
+    if (end < 0 ? bytes.length > frame.max : size > frame.max) return tooLong(frame)
+    if (end < 0) return more
     return this.#checked(bytes, size, extra > 0 ? size : end, frame)
   }
 
   #http(bytes: Uint8Array, frame: Frame): Found {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     const head = buffer.indexOf('\r\n\r\n')
-    if (head < 0)
-      return bytes.length > http_head_bytes_max
-        ? { code: 'too_long', reason: `more than ${http_head_bytes_max} bytes of headers` }
-        : more
+    if (head < 0 ? bytes.length > http_head_bytes_max : head > http_head_bytes_max)
+      return { code: 'too_long', reason: `more than ${http_head_bytes_max} bytes of headers` }
+    if (head < 0) return more
     const headers = buffer.toString('latin1', 0, head)
     if (/^transfer-encoding:/im.test(headers))
       return { code: 'unsupported', reason: 'a request whose body has no content-length' }
@@ -202,6 +211,8 @@ export class Framer {
     return this.#checked(bytes, size, size, frame)
   }
 }
+
+const tooLong = (frame: Frame) => ({ code: 'too_long', reason: `a packet of more than ${frame.max} bytes` })
 
 /** The bytes of a packet as the description sees them: without its ending, with what escapes stand for. */
 export function unescaped(bytes: Uint8Array, frame: Frame): Uint8Array {

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import { compile } from './compile.ts'
 import { functions } from './functions.ts'
+import { fuzzProgram } from './fuzz.ts'
+import { sourceOf } from './jit.ts'
 import { bytesOf, lineAnswer, parseLine } from './lines.ts'
 import { Session } from './session.ts'
 
@@ -38,6 +40,11 @@ function examples(): Example[] {
   return found
 }
 
+function recordedBytes(line: string): Buffer {
+  const packet = parseLine(line)
+  return packet ? bytesOf(packet) : Buffer.alloc(0)
+}
+
 /** The inside of a packet as a protocol. */
 function whole(code: string): string {
   if (/^protocol /m.test(code)) return code
@@ -67,6 +74,9 @@ for (const example of examples()) {
     })
     t.deepEqual(got, wanted)
     if (example.reply !== undefined) t.is(answer.reply, example.reply)
+    t.not(sourceOf(program), undefined, 'code is generated for it')
+    const report = fuzzProgram(program, example.in.map(recordedBytes), 500, 7)
+    t.deepEqual([report.disagreements, report.crashes], [[], []])
   })
 }
 

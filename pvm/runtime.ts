@@ -113,6 +113,20 @@ export function readNumber(view: DataView, kind: FixedKind, at: number): Value {
   }
 }
 
+const writeSizes: Readonly<Record<WriteKind, number>> = {
+  text: 0,
+  hex: 0,
+  u8: 1,
+  u16: 2,
+  u24: 3,
+  u32: 4,
+  u64: 8,
+  u16le: 2,
+  u24le: 3,
+  u32le: 4,
+  u64le: 8,
+}
+
 /** Where a `try` goes back to. */
 export interface Mark {
   pos: number
@@ -248,6 +262,11 @@ export class Runtime {
     if (--this.fuel < 0) throw new Fault('fuel', 'the packet takes too many steps')
   }
 
+  /** The fuel is used up: for generated code, which counts by itself. */
+  spent(): never {
+    throw new Fault('fuel', 'the packet takes too many steps')
+  }
+
   /** Bytes looked at. */
   #spend(count: number): void {
     this.fuel -= count >>> 4
@@ -261,6 +280,17 @@ export class Runtime {
     if (count >= 0 && this.pos + count <= this.end && Number.isInteger(count)) return
     if (this.#open && count >= 0 && Number.isInteger(count)) throw starved
     throw new Fault('malformed', `${count} bytes expected at offset ${this.pos}, ${this.end - this.pos} are left`)
+  }
+
+  /** Reads of these sizes from `pos` on do not fit into the window: the first that does not is the fault. For generated code. */
+  lacks(pos: number, end: number, ...sizes: number[]): never {
+    this.pos = pos
+    this.end = end
+    for (const size of sizes) {
+      this.need(size)
+      this.pos += size
+    }
+    throw new Error('generated code found bytes lacking that are there')
   }
 
   /** The end of what has come is not the end of the packet. */
@@ -293,7 +323,7 @@ export class Runtime {
 
   until(separator: string, kind: SizedKind): Value {
     const from = this.pos
-    const found = this.#find(separator)
+    const found = this.find(separator)
     this.pos = found < 0 ? this.end : found + separator.length
     return this.#as(kind, from, found < 0 ? this.end : found)
   }
@@ -359,7 +389,7 @@ export class Runtime {
   }
 
   /** Offset of a separator in the window, or -1. */
-  #find(separator: string): number {
+  find(separator: string): number {
     const { bytes, end } = this
     const { length } = separator
     const first = separator.charCodeAt(0)
@@ -430,14 +460,25 @@ export class Runtime {
     if (++this.depth > depth_max) throw new Fault('malformed', 'windows are nested too deeply')
   }
 
-  window(size: Value): void {
+  /** A number of bytes that are there. */
+  counted(size: Value): number {
     const count = typeof size === 'number' ? size : Number.NaN
     this.need(count)
+    return count
+  }
+
+  /** At the end of what has come: more may follow. For generated code. */
+  starving(): void {
+    if (this.#open) throw starved
+  }
+
+  window(size: Value): void {
+    const count = this.counted(size)
     this.#enter(this.pos + count, this.pos + count, undefined)
   }
 
   within(separator: string): void {
-    const found = this.#find(separator)
+    const found = this.find(separator)
     const end = found < 0 ? this.end : found
     this.#enter(end, found < 0 ? end : found + separator.length, undefined)
   }
@@ -461,15 +502,20 @@ export class Runtime {
   }
 
   inside(hex: Value): void {
-    const text = hex === null ? '' : String(hex)
-    this.#spend(text.length)
-    const bytes = Buffer.from(text, 'hex')
+    const bytes = this.other(hex)
     this.#enter(bytes.length, this.pos, this.bytes)
-    this.#use(bytes)
+    this.use(bytes)
     this.pos = 0
   }
 
-  #use(bytes: Buffer): void {
+  /** Other bytes than the packet's. */
+  other(hex: Value): Buffer {
+    const text = hex === null ? '' : String(hex)
+    this.#spend(text.length)
+    return Buffer.from(text, 'hex')
+  }
+
+  use(bytes: Buffer): void {
     this.bytes = bytes
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   }
@@ -479,7 +525,7 @@ export class Runtime {
     const outer = this.#outer.pop()
     const bytes = this.#bytes.pop()
     if (after === undefined || outer === undefined) throw new Fault('malformed', 'leave without a window')
-    if (bytes) this.#use(bytes)
+    if (bytes) this.use(bytes)
     this.depth--
     this.pos = after
     this.end = outer
@@ -488,7 +534,18 @@ export class Runtime {
   // ---- try
 
   mark(): Mark {
-    return { pos: this.pos, depth: this.#after.length, builds: this.#builds.length, message: this.message }
+    return { pos: this.pos, depth: this.depth, builds: this.#builds.length, message: this.message }
+  }
+
+  /** For generated code, which knows itself where it was: whether what was thrown is of malformed bytes; else throws it on. */
+  caught(thrown: unknown, mark: Mark, calls: number, bytes: Buffer): void {
+    if (!(thrown instanceof Fault) || thrown.code !== 'malformed') throw thrown
+    this.depth = mark.depth
+    this.calls = calls
+    if (this.bytes !== bytes) this.use(bytes)
+    this.#builds.length = mark.builds
+    this.message = mark.message
+    this.step()
   }
 
   /** Goes back to a mark if what was thrown is of malformed bytes; else throws it on. */
@@ -501,7 +558,17 @@ export class Runtime {
     this.step()
   }
 
+  /** Calls are nested too deeply: for generated code, which counts by itself. */
+  tooDeep(): never {
+    throw new Fault('malformed', 'calls are nested too deeply')
+  }
+
   // ---- messages
+
+  /** A parameter where there is no message: for generated code. */
+  outside(name: string): never {
+    throw new Fault('unsupported', `the parameter ${name} is outside of a message`)
+  }
 
   begin(): void {
     this.discarded = false
@@ -576,7 +643,12 @@ export class Runtime {
     }
     if (kind === 'text') return add(Buffer.from(value === null ? '' : String(value)))
     if (kind === 'hex') return add(Buffer.from(value === null ? '' : String(value), 'hex'))
-    const size = Number(/\d+/.exec(kind)?.[0]) / 8
+    const size = writeSizes[kind]
+    if (typeof value === 'number' && size <= 4 && value >= 0 && value <= 0xffffffff) {
+      const bytes: number[] = []
+      for (let i = 0; i < size; i++) bytes.push((value >>> (8 * (kind.endsWith('le') ? i : size - 1 - i))) & 255)
+      return add(bytes)
+    }
     let rest = 0n
     if (typeof value === 'number' && Number.isFinite(value)) rest = BigInt(Math.trunc(value))
     else if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) rest = BigInt(value)
@@ -592,7 +664,7 @@ export class Runtime {
   // ---- what functions ask for
 
   distance(text: string): number {
-    const found = this.#find(text)
+    const found = this.find(text)
     return found < 0 ? -1 : found - this.pos
   }
 

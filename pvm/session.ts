@@ -1,6 +1,7 @@
 import type { Transport } from './ast.ts'
 import { Fault } from './errors.ts'
 import { type FoundPacket, Framer, unescaped } from './frames.ts'
+import { type Execute, executorOf } from './jit.ts'
 import type { Frame, Program } from './program.ts'
 import { type MachineState, type Message, Runtime } from './runtime.ts'
 import type { Value } from './values.ts'
@@ -13,6 +14,8 @@ export interface SessionOptions {
   now?: () => number
   /** The ident of a session whose log-in was before; default: none. */
   ident?: string
+  /** Run by the reference interpreter instead of generated code; default: false. */
+  interpret?: boolean
 }
 
 /** One packet of a device and what is to be done about it. */
@@ -27,7 +30,7 @@ export interface Packet {
   error?: { code: string; reason: string }
   /** The connection is to be closed after the answer. */
   close?: boolean
-  /** Length of the packet. */
+  /** Length of the packet; 0 when nothing tells it. */
   bytes: number
 }
 
@@ -35,6 +38,7 @@ export interface Packet {
 export class Session {
   readonly #program: Program
   readonly #machine: Runtime
+  readonly #execute: Execute
   readonly #framer: Framer
   readonly #state: MachineState
   #held: Uint8Array = new Uint8Array()
@@ -44,9 +48,10 @@ export class Session {
   constructor(program: Program, options: SessionOptions = {}) {
     this.#program = program
     const { authorize = () => true, now = () => Date.now() / 1000, ident } = options
+    this.#execute = options.interpret ? (entry, machine) => interpret(program, entry, machine) : executorOf(program)
     this.#state = { ident, accepted: ident !== undefined, kept: [], waiting: [] }
     this.#machine = new Runtime(program, this.#state, { authorize, now })
-    this.#framer = new Framer(program, this.#machine, (entry, machine) => interpret(program, entry, machine))
+    this.#framer = new Framer(program, this.#machine, this.#execute)
   }
 
   get ident(): string | undefined {
@@ -126,7 +131,7 @@ export class Session {
       if (value === undefined) throw new Error(`the command "${name}" needs "${parameter}"`)
       slots.set(slot, value)
     }
-    const bytes = this.#machine.compose((machine) => interpret(this.#program, command.entry, machine), slots)
+    const bytes = this.#machine.compose((machine) => this.#execute(command.entry, machine), slots)
     if (bytes instanceof Fault) throw new Error(`the command "${name}": ${bytes.message}`)
     const id = ++this.#commands
     const key = command.key < 0 ? null : (this.#machine.slots[command.key] as Value)
@@ -154,7 +159,7 @@ export class Session {
       if ('more' in found) break
       if ('code' in found) {
         // Nothing tells where the next packet would begin.
-        packets.push({ messages: [], reply: null, error: found, close: true, bytes: rest.length })
+        packets.push({ messages: [], reply: null, error: found, close: true, bytes: 0 })
         this.#closed = true
         return bytes.length
       }
@@ -186,9 +191,7 @@ export class Session {
   }
 
   #decode(bytes: Uint8Array, frame: Frame): Packet {
-    const outcome = this.#machine.run(unescaped(bytes, frame), (machine) =>
-      interpret(this.#program, frame.entry, machine),
-    )
+    const outcome = this.#machine.run(unescaped(bytes, frame), (machine) => this.#execute(frame.entry, machine))
     const packet: Packet = { messages: outcome.messages, reply: outcome.reply, bytes: bytes.length }
     if (outcome.login !== undefined) packet.login = outcome.login
     if (outcome.answers.length > 0) packet.answers = outcome.answers
