@@ -26,6 +26,8 @@ interface Rule {
 
 const more = { more: true } as const
 const methods = ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'PATCH ', 'DELETE ']
+/** Digits of a length whose end is told by a separator. */
+const length_digits_max = 8
 /** Request line and headers together. */
 const http_head_bytes_max = 16 * 1024
 
@@ -159,20 +161,20 @@ export class Framer {
 
   #digits(bytes: Uint8Array, rule: Rule, size: Frame['size'] & { kind: 'digits' }): Found {
     const { frame, until } = rule
-    const longest = size.digits || 8
+    const longest = size.digits || length_digits_max
+    let length = 0
     let end = size.at
-    const good = size.base === 10 ? /^\d+$/ : /^[0-9a-fA-F]+$/
-    while (end < bytes.length && end < size.at + longest && (size.digits > 0 || bytes[end] !== until[0])) end++
-    const text = Buffer.from(bytes.subarray(size.at, end)).toString('latin1')
-    if (text !== '' && !good.test(text)) return { code: 'malformed', reason: `a length of ${JSON.stringify(text)}` }
-    const complete = size.digits > 0 ? text.length === size.digits : bytes[end] === until[0]
-    if (!complete)
-      return end < bytes.length && end >= size.at + longest
-        ? { code: 'malformed', reason: `no end of the length ${JSON.stringify(text)}` }
-        : more
-    if (text === '') return { code: 'malformed', reason: 'a length without digits' }
-    const length = Number.parseInt(text, size.base) + size.plus + (size.digits > 0 ? 0 : end)
-    return this.#checked(bytes, length, length, frame)
+    for (; end < size.at + longest || size.digits === 0; end++) {
+      if (end >= bytes.length) return more
+      const byte = bytes[end] as number
+      if (size.digits === 0 && end > size.at && byte === until[0]) break
+      const digit = Number.parseInt(String.fromCharCode(byte), size.base)
+      if (Number.isNaN(digit) || end >= size.at + longest)
+        return { code: 'malformed', reason: 'its length is no number' }
+      length = length * size.base + digit
+    }
+    const total = length + size.plus + (size.digits > 0 ? 0 : end)
+    return this.#checked(bytes, total, total, frame)
   }
 
   #line(bytes: Uint8Array, { frame, prefix, endings }: Rule, extra: number): Found {

@@ -3,8 +3,8 @@
 /** A packet larger than this is no tracker's: pictures come in chunks far below it. A protocol may set less. */
 export const packet_bytes_max = 256 * 1024
 /** Fuel of one packet: a step is a turn of a loop, a call or a lookup; a byte looked at costs 1/16. More than any honest description needs. */
-export const fuel_base = 50_000
-export const fuel_per_byte = 64
+export const fuel_base = 20_000
+export const fuel_per_byte = 16
 /** Nested windows, and nested calls: descriptions nest three or four deep. */
 export const depth_max = 32
 /** Values on the stack: an expression nests a dozen deep. */

@@ -7,6 +7,7 @@ import {
   fuel_per_byte,
   ident_length_max,
   messages_max,
+  packet_bytes_max,
   reply_bytes_max,
 } from './limits.ts'
 import { type FixedKind, fixedKinds, type SizedKind, type WriteKind } from './opcodes.ts'
@@ -227,13 +228,17 @@ export class Runtime {
   measure(bytes: Uint8Array, code: (machine: Runtime) => void): number | undefined | Fault {
     this.#start(bytes)
     this.measuring = true
+    // Neither the fuel nor what a fault says may depend on how much has come.
+    this.fuel = fuel_base + fuel_per_byte * packet_bytes_max
     try {
       code(this)
     } catch (thrown) {
       if (thrown === starved) return undefined
       if (thrown instanceof Measured) return thrown.size
-      if (thrown instanceof Fault) return thrown
-      throw thrown
+      if (!(thrown instanceof Fault)) throw thrown
+      return thrown.code === 'malformed'
+        ? new Fault('malformed', 'its bytes do not tell the size of the packet')
+        : thrown
     } finally {
       this.measuring = false
     }
