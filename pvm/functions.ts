@@ -14,6 +14,7 @@ import {
   jsonAt,
   jsonValue,
   round,
+  stamp,
   time,
   type Value,
 } from './values.ts'
@@ -105,6 +106,7 @@ const table: Record<string, BuiltIn> = {
     'a date in text by a format of yMdHmsS: date("181126", "ddMMyy"); null when it does not fit',
     date,
   ),
+  stamp: pure(2, 'text', 'a time as text by a format of yMdHmsS: stamp(now, "yyyyMMddHHmmss")', stamp),
   dm: pure([1, 2], 'number', 'degrees and minutes (ddmm.mmmm) with N S E W apart, inside or as a sign', degreesMinutes),
   deg: pure([1, 2], 'number', 'degrees in text with N S E W apart, inside or as a sign', degrees),
   minutes: pure(1, 'number', 'a number ddmm.mmmm as degrees', (a) => {

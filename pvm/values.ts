@@ -182,6 +182,31 @@ export function date(text: Value, format: Value): number | null {
   )
 }
 
+/** A time as text, by the letters of `date`; every other letter of the format stands for itself. */
+export function stamp(seconds: Value, format: Value): string | null {
+  if (typeof seconds !== 'number' || format === null || !(Math.abs(seconds) < 1e11)) return null
+  const at = new Date(seconds * 1000)
+  const parts: Record<string, number> = {
+    y: at.getUTCFullYear(),
+    M: at.getUTCMonth() + 1,
+    d: at.getUTCDate(),
+    H: at.getUTCHours(),
+    m: at.getUTCMinutes(),
+    s: at.getUTCSeconds(),
+  }
+  return bounded(
+    String(format)
+      .slice(0, 100)
+      .replace(/y+|M+|d+|H+|m+|s+|S+/g, (run) =>
+        run[0] === 'S'
+          ? String(at.getUTCMilliseconds()).padStart(3, '0').padEnd(run.length, '0').slice(0, run.length)
+          : String(parts[run[0] as string])
+              .padStart(run.length, '0')
+              .slice(-run.length),
+      ),
+  )
+}
+
 /** A time of day in text as the moment nearest to now. */
 export function clock(text: Value, format: Value, now: number): number | null {
   const seconds = date(text === null ? null : `20000101${text}`, `yyyyMMdd${format}`)
