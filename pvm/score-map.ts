@@ -199,6 +199,10 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     battery: ['battery.voltage', 'battery.level', 'raw.battery'],
     fuelConsumption: [['fuel.consumed', 0.01]],
   },
+  // Analogue inputs in hundredths of V.
+  fifotrack: { adcN: [['ain.N', 0.01]] },
+  // The vehicle's own counter, in km.
+  gps103: { odometer: ['can.vehicle.mileage'] },
   huaSheng: {
     airTemp: ['can.intake.air.temperature'],
     engineLoad: [['can.engine.load.level', 100]],
@@ -214,6 +218,14 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     tagBattery: ['ble.sensor.battery.level.1'],
     tagTemp: ['ble.sensor.temperature.1'],
     tagHumidity: ['ble.sensor.humidity.1'],
+  },
+  minifinder2: {
+    spO2: ['blood.oxygen'],
+    tagBatteryN: ['ble.sensor.battery.level.N'],
+    tagId: ['ble.sensor.id.1'],
+    tagIdN: ['ble.sensor.id.N'],
+    tagRssiN: ['ble.beacon.rssi.N'],
+    tagTempN: ['ble.sensor.temperature.N'],
   },
   startek: {
     airPressure: ['can.intake.map'],
@@ -318,7 +330,7 @@ const text = (value: unknown) =>
 function same(ours: unknown, theirs: unknown, scale: number): boolean {
   if (ours === undefined || ours === null) return false
   if (typeof theirs === 'boolean' || typeof ours === 'boolean') return Number(ours) === Number(theirs)
-  const [a, b] = [Number(ours), Number(theirs) * scale]
+  const [a, b] = [Number(ours), Number(text(theirs).replace(/%$/, '')) * scale]
   if (text(theirs) !== '' && Number.isFinite(a) && Number.isFinite(b)) {
     if (Math.abs(a - b) <= 1e-6 + Math.abs(b) * 1e-9) return true
     // The reference holds 64 bits as signed.
