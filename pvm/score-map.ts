@@ -232,6 +232,9 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     airTemp: ['can.intake.air.temperature'],
     oilTemp: ['can.engine.oil.temperature'],
   },
+  taip: {
+    battery: [['external.powersource.voltage', 0.1]],
+  },
   teltonika: {
     io9: [['ain.1', 0.001]],
     io10: [['ain.2', 0.001]],
@@ -263,6 +266,9 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     longIdle: ['idle.event'],
     fatigueDriving: ['fatigue.event'],
     highRpm: ['high.rpm.event'],
+  },
+  totem: {
+    power: [['external.powersource.voltage', 1, 0.01]],
   },
   watch: {
     tempN: ['body.temperature'],
