@@ -235,6 +235,11 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   taip: {
     battery: [['external.powersource.voltage', 0.1]],
   },
+  starLink: {
+    sensorNTemp: ['ble.sensor.temperature.N'],
+    sensorNHumidity: ['ble.sensor.humidity.N'],
+    sensorNVoltage: ['ble.sensor.battery.voltage.N'],
+  },
   teltonika: {
     io9: [['ain.1', 0.001]],
     io10: [['ain.2', 0.001]],
@@ -282,6 +287,11 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     bat: ['battery.level'],
   },
   xexun: { number: ['gsm.phone.number'], power: ['battery.voltage'] },
+  xirgo: {
+    battery: ['external.powersource.voltage'],
+    // The reference's mile has 1609.34 m.
+    odometer: [['vehicle.mileage', 1.609344 / 1609.34]],
+  },
 }
 
 /** Kinds of alarm there, and the event here. Any alarm may stand as `alarm.event` alone too. */
