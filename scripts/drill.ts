@@ -1,4 +1,5 @@
 /** `npm run drill -- all | NAME…`: breaks the laboratory's rack for real while devices send, measures, and mends it. */
+import { spawn } from 'node:child_process'
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -10,19 +11,23 @@ import { type Drill, drills, drillsNamed } from './drill/drills.ts'
 import { Fleet } from './drill/fleet-client.ts'
 import { plotOf } from './drill/plot.ts'
 import { reportRow, reportText } from './drill/report.ts'
-import { type DrillResult, runDrill } from './drill/run.ts'
-import { hardware } from './lab/client.ts'
+import { type DrillResult, runDrill, type Say } from './drill/run.ts'
+import { hardware, isRunning } from './lab/client.ts'
+import { down, up } from './lab/lifecycle.ts'
 import { device_sources } from './lab/wiring.ts'
 import { readSecret } from './secrets.ts'
-import { state } from './state.ts'
+import { root, state } from './state.ts'
 
-const help = `usage: npm run drill -- all | NAME… [options]      on a laboratory that is up and deployed
+const help = `usage: npm run drill -- all | NAME… [options]
+
+Runs on the laboratory that is up; where none is, one is built and taken down again at the end. The site is deployed first.
 
 ${drills.map(({ name, what }) => `  ${name.padEnd(14)}${what}`).join('\n')}
 
   --repeat N     each drill N times (1)
   --devices N    simulated devices (60)
   --rate N       records a second and device (4)
+  --no-deploy    the site is deployed as it is to be
   --to FOLDER    where report and plots go (.milepost/drills/TIME)
 
 Exit code 0: every drill is green; 1: one is not; 2: they could not begin.
@@ -44,6 +49,7 @@ async function main(): Promise<number> {
       devices: { ...option, default: '60' },
       rate: { ...option, default: '4' },
       to: option,
+      'no-deploy': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -54,7 +60,38 @@ async function main(): Promise<number> {
   const chosen = drillsNamed(positionals)
   const repeat = number('repeat', values.repeat)
   const plan = planOf(lab)
-  await hardware.status()
+  const own = !isRunning()
+  // Interrupted, it takes down what it built.
+  process.once('SIGINT', () => {
+    process.stdout.write('\ninterrupted\n')
+    void (own ? down(write) : hardware.restore()).finally(() => process.exit(130))
+  })
+  try {
+    if (own) await up(write)
+    if (!values['no-deploy']) await deploy(plan.site)
+    return await drillAll(chosen, repeat, values)
+  } finally {
+    if (own) await down(write)
+  }
+}
+
+const write = (text: string) => void process.stdout.write(`${text}\n`)
+
+/** The same deploy as a person's. */
+async function deploy(site: string): Promise<void> {
+  const child = spawn(process.execPath, [join(root, 'scripts/site.ts'), 'deploy', site], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const code = await new Promise((done) => child.on('close', done))
+  if (code !== 0) throw new Error(`site ${site} could not be deployed`)
+}
+
+async function drillAll(
+  chosen: readonly Drill[],
+  repeat: number,
+  values: { to?: string | undefined; devices: string; rate: string },
+): Promise<number> {
+  const plan = planOf(lab)
   const folder = values.to ?? join(state, 'drills', new Date().toISOString().slice(0, 19).replaceAll(':', ''))
   mkdirSync(folder, { recursive: true })
   const external = plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!.address
@@ -90,18 +127,20 @@ async function main(): Promise<number> {
   }
 }
 
+const seconds_since = (began: number) => ((Date.now() - began) / 1000).toFixed(0)
+
 /** Drills one after the other; each leaves a line and a plot at once. One that cannot be carried out ends the series. */
 async function series(
   list: readonly Drill[],
-  work: (drill: Drill, say: (text: string) => void) => Promise<DrillResult>,
+  work: (drill: Drill, say: Say) => Promise<DrillResult>,
   folder: string,
 ): Promise<DrillResult[]> {
   const progress = new Progress()
   const results: DrillResult[] = []
   for (const [i, drill] of list.entries()) {
     const began = Date.now()
-    const say = (text: string) =>
-      progress.show(`${i + 1}/${list.length} ${drill.name} ${((Date.now() - began) / 1000).toFixed(0)} s: ${text}`, 0)
+    const say = (text: string, every_ms = 0) =>
+      progress.show(`${i + 1}/${list.length} ${drill.name} ${seconds_since(began)} s: ${text}`, every_ms)
     const result = await work(drill, say)
     results.push(result)
     const title = `${drill.name}: ${drill.what}`

@@ -93,7 +93,7 @@ export class ClusterWatch {
           .filter((one) => one.host === host && one.type !== 'postgres')
           .map(({ instance, type, address, port }) => ({
             instance,
-            url: `http://${address}:${type === 'mbus' ? port + 2 : port}/readyz`,
+            url: `http://${address}:${type === 'mbus' ? port + 1 : port}/readyz`,
           }))
         const bad = await Promise.all(
           urls.map(async ({ instance, url }) =>

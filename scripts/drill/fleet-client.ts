@@ -31,9 +31,11 @@ export class Fleet {
   #ask(question: Question): Promise<unknown> {
     const id = ++this.#id
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, (answer) =>
-        'ok' in answer ? resolve(answer.ok) : reject(new Error((answer as { error: string }).error)),
-      )
+      this.#waiting.set(id, (answer) => {
+        // An answer without a value has no `ok` left once it was sent.
+        if ('error' in answer) reject(new Error(answer.error))
+        else resolve(answer.ok)
+      })
       this.#child.send({ id, question }, (error) => {
         if (error) reject(error)
       })

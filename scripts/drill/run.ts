@@ -29,6 +29,9 @@ export interface DrillResult {
   marks: { at: number; label: string }[]
 }
 
+/** Progress; `every_ms`: seldom where each word is kept. */
+export type Say = (text: string, every_ms?: number) => void
+
 /** Steady traffic before a strike, and after all is well. */
 const calm_ms = 2_000
 /** How long a drill watches before it mends by hand: what the rack does alone must be over by then. */
@@ -67,7 +70,7 @@ class Audit {
 }
 
 /** Waits until nothing is weak; gives how long that took, rejects with what still is. */
-export async function untilRedundant(cluster: ClusterWatch, say: (text: string) => void): Promise<number> {
+export async function untilRedundant(cluster: ClusterWatch, say: Say): Promise<number> {
   const began = performance.now()
   for (;;) {
     const weak = await cluster.weaknesses()
@@ -75,7 +78,7 @@ export async function untilRedundant(cluster: ClusterWatch, say: (text: string) 
     if (weak.length === 0) return waited
     if (waited > weak_time_max_ms)
       throw new Error(`no full redundancy after ${weak_time_max_ms / 1000} s: ${weak.slice(0, 5).join('; ')}`)
-    if (waited > 2_000) say(`waiting for ${weak.slice(0, 3).join('; ')}`)
+    if (waited > 2_000) say(`waiting for ${weak.slice(0, 3).join('; ')}`, 5_000)
     await pause(look_ms)
   }
 }
@@ -84,7 +87,7 @@ export async function runDrill(
   drill: Drill,
   { plan, cluster }: Omit<Bench, 'active'>,
   fleet: Fleet,
-  say: (text: string) => void,
+  say: Say,
 ): Promise<DrillResult> {
   await untilRedundant(cluster, say)
   await fleet.forget()
