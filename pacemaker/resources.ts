@@ -103,6 +103,15 @@ function gatewayResources(input: ClusterInput, gateways: readonly NodeInput[]): 
   ]
 }
 
+/** Ids of what runs on a gateway; the addresses on the active one alone. */
+export const gatewayResourceIds = (input: ClusterInput, active: boolean): string[] => [
+  'rules',
+  'distribution',
+  ...(routerOf(input) === null ? [] : ['router']),
+  'connections',
+  ...(active ? gatewayAddresses(input).map(({ name }) => `address-${name}`) : []),
+]
+
 const gatewayAddresses = ({ virtual_addresses }: ClusterInput) =>
   virtual_addresses.filter(({ role }) => role === 'gateway')
 

@@ -35,7 +35,7 @@ export interface Faults {
 export interface FailedResource {
   readonly resource: string
   readonly node: string
-  readonly then: 'restarts' | 'stays' | 'cannot stop'
+  readonly after: 'restarts' | 'stays' | 'cannot stop'
 }
 
 /** What the cluster then does. */
@@ -183,8 +183,8 @@ export class Scheduler {
 }
 
 /** Copies of a clone are numbered, and the scheduler may mean any of them. */
-function keepsFailing({ resource, node, then }: FailedResource): string[] {
-  if (then === 'restarts') return []
-  const operation = then === 'stays' ? 'start' : 'stop'
+function keepsFailing({ resource, node, after }: FailedResource): string[] {
+  if (after === 'restarts') return []
+  const operation = after === 'stays' ? 'start' : 'stop'
   return ['', ':0', ':1'].map((copy) => `--op-fail=${resource}${copy}_${operation}_0@${node}=${failure}`)
 }
