@@ -33,6 +33,19 @@ const batch = 64
 
 /** Fails every element of a site alone and, with `double`, every two together. Throws when the scheduler is not there. */
 export async function prove(input: ProofInput, { double, progress }: ProofOptions): Promise<Proof> {
+  const { elements, cases, situations } = await judgeSets(input, progress, (all) => {
+    const pairs = double ? all.flatMap((one, index) => all.slice(index + 1).map((other) => [one, other])) : []
+    return [...all.map((one) => [one]), ...pairs]
+  })
+  return { elements, singles: cases.slice(0, elements.length), doubles: cases.slice(elements.length), situations }
+}
+
+/** Judges sets of elements that fail together, chosen among all of the site. */
+export async function judgeSets(
+  input: ProofInput,
+  progress: ProofOptions['progress'],
+  choose: (elements: readonly Element[]) => readonly (readonly Element[])[],
+): Promise<{ elements: readonly Element[]; cases: readonly Case[]; situations: number }> {
   const scheduler = new Scheduler(input)
   try {
     const { running } = await scheduler.react({})
@@ -40,20 +53,14 @@ export async function prove(input: ProofInput, { double, progress }: ProofOption
     const active = running[`address-${external}`]?.[0]?.node
     if (active === undefined) throw new Error(`site ${input.site}: no gateway serves even when nothing has failed`)
     const elements = elementsOf(input, active)
-    const pairs = double ? elements.flatMap((one, index) => elements.slice(index + 1).map((other) => [one, other])) : []
-    const sets = [...elements.map((one) => [one]), ...pairs]
+    const sets = choose(elements)
     const cases: Case[] = []
     for (let start = 0; start < sets.length; start += batch) {
       const some = sets.slice(start, start + batch)
       cases.push(...(await Promise.all(some.map((failed) => judgeCase(input, scheduler, failed)))))
       progress?.(cases.length, sets.length)
     }
-    return {
-      elements,
-      singles: cases.slice(0, elements.length),
-      doubles: cases.slice(elements.length),
-      situations: scheduler.situations,
-    }
+    return { elements, cases, situations: scheduler.situations }
   } finally {
     scheduler.close()
   }
