@@ -275,6 +275,13 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   totem: {
     power: [['external.powersource.voltage', 1, 0.01]],
   },
+  trv: {
+    battery: ['battery.level'],
+    pressureSystolic: ['blood.pressure.high'],
+    pressureDiastolic: ['blood.pressure.low'],
+    spo2: ['blood.oxygen'],
+    temperature: ['body.temperature'],
+  },
   watch: {
     tempN: ['body.temperature'],
   },
