@@ -232,6 +232,17 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     airTemp: ['can.intake.air.temperature'],
     oilTemp: ['can.engine.oil.temperature'],
   },
+  t800x: {
+    ac: ['air.conditioner.status'],
+    airPressure: ['can.intake.map'],
+    airTemp: ['can.intake.air.temperature'],
+    alarmCode: ['event.enum'],
+    networkTechnology: ['gsm.network.type'],
+    tagNTirePressure: ['tire.pressure.N'],
+    tagNTireTemp: ['tire.temperature.N'],
+    tagNLightSensor: ['ble.sensor.illumination.N'],
+    tagNDoor: ['door.status.N'],
+  },
   taip: {
     battery: [['external.powersource.voltage', 0.1]],
   },
