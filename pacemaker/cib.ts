@@ -52,7 +52,6 @@ const nodeElement = ({ id, name, attributes }: Configuration['nodes'][number]): 
 
 function resourceElement(resource: Resource): Element {
   if (resource.kind === 'primitive') return primitiveElement(resource)
-  if (resource.kind === 'group') return element('group', { id: resource.id }, resource.members.map(primitiveElement))
   const meta = settings('meta_attributes', `${resource.id}-meta_attributes`, resource.meta)
   return element('clone', { id: resource.id }, [...meta, primitiveElement(resource.of)])
 }

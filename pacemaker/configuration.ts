@@ -18,7 +18,7 @@ export interface ClusterNode {
   readonly attributes: Settings
 }
 
-export type Resource = Primitive | Group | Clone
+export type Resource = Primitive | Clone
 
 export interface Primitive {
   readonly kind: 'primitive'
@@ -31,19 +31,12 @@ export interface Primitive {
 }
 
 export interface Operation {
-  readonly name: 'start' | 'stop' | 'monitor' | 'promote' | 'demote' | 'notify'
+  readonly name: 'start' | 'stop' | 'monitor' | 'promote' | 'demote'
   /** 0: not repeated. */
   readonly interval_s: number
   readonly timeout_s: number
   /** A promotable clone is monitored apart in either role; the intervals must differ. */
   readonly role?: 'Promoted' | 'Unpromoted'
-}
-
-/** Members start one after the other, on one node, and stop in reverse. */
-export interface Group {
-  readonly kind: 'group'
-  readonly id: string
-  readonly members: readonly Primitive[]
 }
 
 /** A copy on several nodes. */

@@ -1,13 +1,4 @@
-import type {
-  Clone,
-  Colocation,
-  Configuration,
-  Constraint,
-  Group,
-  Operation,
-  Primitive,
-  Settings,
-} from './configuration.ts'
+import type { Clone, Colocation, Configuration, Constraint, Operation, Primitive, Settings } from './configuration.ts'
 import type { ClusterInput, FencingDeviceInput, NodeInput, VirtualAddressInput } from './input.ts'
 
 /** Folder of the secrets on every member, by their names in the plan; files of mode 0600. */
@@ -19,7 +10,6 @@ export const ids = {
   distribution: 'distribution-clone',
   router: 'router-clone',
   connections: 'connections-clone',
-  gateway: 'gateway',
 } as const
 
 /** Node attribute: points for each router that answers, kept by `router`. */
@@ -80,9 +70,9 @@ function properties({ cluster: { name, fencing } }: ClusterInput): Settings {
 
 /**
  * Rules, distribution and the router's watch run on both gateways all the time: a fail-over loads nothing. What moves is
- * one set: the promoted connection tracking and, in the group `gateway`, the virtual addresses.
+ * one set: the promoted connection tracking and with it the virtual addresses, which start at the same time.
  */
-function gatewayResources(input: ClusterInput, gateways: readonly NodeInput[]): (Clone | Group)[] {
+function gatewayResources(input: ClusterInput, gateways: readonly NodeInput[]): (Clone | Primitive)[] {
   const copies = { 'clone-max': gateways.length, 'clone-node-max': 1, interleave: true }
   const router = routerOf(input)
   return [
@@ -93,13 +83,9 @@ function gatewayResources(input: ClusterInput, gateways: readonly NodeInput[]): 
       kind: 'clone',
       id: ids.connections,
       of: connections(input),
-      meta: { ...copies, promotable: true, 'promoted-max': 1, 'promoted-node-max': 1, notify: true },
+      meta: { ...copies, promotable: true, 'promoted-max': 1, 'promoted-node-max': 1 },
     },
-    {
-      kind: 'group',
-      id: ids.gateway,
-      members: gatewayAddresses(input).map((address) => virtualAddress(address, input)),
-    },
+    ...gatewayAddresses(input).map((address) => virtualAddress(address, input)),
   ]
 }
 
@@ -109,9 +95,10 @@ export const gatewayResourceIds = (input: ClusterInput, active: boolean): string
   'distribution',
   ...(routerOf(input) === null ? [] : ['router']),
   'connections',
-  ...(active ? gatewayAddresses(input).map(({ name }) => `address-${name}`) : []),
+  ...(active ? gatewayAddresses(input).map(addressId) : []),
 ]
 
+const addressId = ({ name }: VirtualAddressInput) => `address-${name}`
 const gatewayAddresses = ({ virtual_addresses }: ClusterInput) =>
   virtual_addresses.filter(({ role }) => role === 'gateway')
 
@@ -146,7 +133,10 @@ const routerWatch = (router: string, input: ClusterInput): Primitive => ({
   operations: operations(input),
 })
 
-/** conntrackd: each gateway knows the other's connections, and the promoted one's kernel is given them. */
+/**
+ * conntrackd: each gateway knows the other's connections, and the promoted one's kernel is given them. It is not notified
+ * (eight steps more in a fail-over): a copy that starts or is demoted asks for what it missed itself.
+ */
 const connections = (input: ClusterInput): Primitive => {
   const { monitor_interval_s: interval_s, start_timeout_s, stop_timeout_s } = input.cluster.resources
   return {
@@ -159,7 +149,6 @@ const connections = (input: ClusterInput): Primitive => {
       { name: 'stop', interval_s: 0, timeout_s: stop_timeout_s },
       { name: 'promote', interval_s: 0, timeout_s: start_timeout_s },
       { name: 'demote', interval_s: 0, timeout_s: stop_timeout_s },
-      { name: 'notify', interval_s: 0, timeout_s: start_timeout_s },
       { name: 'monitor', interval_s, timeout_s: start_timeout_s, role: 'Promoted' },
       { name: 'monitor', interval_s: interval_s * 2, timeout_s: start_timeout_s, role: 'Unpromoted' },
     ],
@@ -168,7 +157,7 @@ const connections = (input: ClusterInput): Primitive => {
 
 const virtualAddress = (address: VirtualAddressInput, input: ClusterInput): Primitive => ({
   kind: 'primitive',
-  id: `address-${address.name}`,
+  id: addressId(address),
   agent: 'ocf:heartbeat:IPaddr2',
   parameters: {
     ip: address.address,
@@ -184,17 +173,20 @@ const virtualAddress = (address: VirtualAddressInput, input: ClusterInput): Prim
 
 function gatewayConstraints(input: ClusterInput): Constraint[] {
   const router = routerOf(input) !== null
+  const addresses = gatewayAddresses(input).map(addressId)
   const clones = [ids.rules, ids.distribution, ...(router ? [ids.router] : []), ids.connections]
   return [
-    ...[...clones, ids.gateway].map((id) => only(id, 'role', 'gateway')),
+    ...[...clones, ...addresses].map((id) => only(id, 'role', 'gateway')),
     // The active gateway is where the connections are promoted; all else follows.
-    { ...colocation(ids.gateway, ids.connections, 'INFINITY'), withRole: 'Promoted', influence: true },
+    ...addresses.map((id): Constraint => {
+      return { ...colocation(id, ids.connections, 'INFINITY'), withRole: 'Promoted', influence: true }
+    }),
     // With the role Promoted an infinite score would drown every finite one (Pacemaker 2.1.5).
     colocation(ids.connections, ids.rules, 'INFINITY'),
     { ...colocation(ids.connections, ids.distribution, scoreWithDistribution), role: 'Promoted' },
     // No packet before the rules, no new address before the old connections are known.
     order(ids.rules, 'start', ids.connections, 'promote'),
-    order(ids.connections, 'promote', ids.gateway, 'start'),
+    ...addresses.map((id) => order(ids.connections, 'promote', id, 'start')),
     order(ids.rules, 'start', ids.distribution, 'start', true),
     order(ids.distribution, 'start', ids.connections, 'promote', true),
     ...(router ? [preferSeeingGateway] : []),
@@ -246,7 +238,7 @@ const fence = (device: FencingDeviceInput, { cluster: { fencing, resources } }: 
     power_wait: 0,
     ipmitool_timeout: ipmiAnswer_s,
     pcmk_host_list: device.node,
-    pcmk_delay_base: `${device.delay_s}s`,
+    ...(device.delay_s > 0 ? { pcmk_delay_base: `${device.delay_s}s` } : {}),
     pcmk_reboot_timeout: `${fencing.timeout_s}s`,
     pcmk_off_timeout: `${fencing.timeout_s}s`,
   },
