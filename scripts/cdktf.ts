@@ -59,12 +59,15 @@ export async function cdktf(
       const shown = readable(line, command)
       if (shown !== undefined) process.stdout.write(`${shown}\n`)
     })
+  // Asked to end, it lets the steps that run come to their end first; what is left, the next deploy does.
+  const interrupt = () => void child.kill('SIGINT')
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
   read(child.stdout)
   read(child.stderr)
   const code = await new Promise<number>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status) => resolve(status ?? 1))
-  })
+  }).finally(() => process.off('SIGINT', interrupt).off('SIGTERM', interrupt))
   if (code !== 0 && last.some((line) => line.includes('Failed to query available provider packages')))
     throw new Error(
       'provider null is neither in the mirror nor to be had from the registry: install pip for Python 3 (apt install python3-pip), then run this again.',

@@ -35,23 +35,29 @@ export async function apply(site: string, name: string): Promise<void> {
     throw new Error(`site ${site} has no step "${name}"; it has ${steps.map((other) => other.name).join(', ')}`)
   prepare(site)
   const began = Date.now()
-  const variables = step.release ? { node_service_release: makeRelease(join(state, 'releases')).hash } : {}
+  const hosts = Object.entries(hashes(step))
+  const cutShort = hosts.some(([host]) => readFiles(appliedFolder(site, host)).get(stepFile(step)) === unfinished)
+  const variables = {
+    ...(step.release ? { node_service_release: makeRelease(join(state, 'releases')).hash } : {}),
+    ...(cutShort ? { milepost_unfinished: true } : {}),
+  }
+  for (const [host] of hosts) note(site, step, host, unfinished)
   const recap = await runAnsible({ site, playbooks: step.playbooks, hosts: step.hosts, variables })
-  for (const [host, hash] of Object.entries(hashes(step)))
-    note(site, step, host, hash, partOf(step, blueprints.get(host)!))
+  for (const [host, hash] of hosts) note(site, step, host, `${hash}\n`, partOf(step, blueprints.get(host)!))
   const changed = recap.reduce((sum, host) => sum + host.changed, 0)
   say(`${changed === 0 ? 'nothing to change' : `${changed} changed`}, ${((Date.now() - began) / 1_000).toFixed(1)} s`)
 }
 
-/** Replaces what is known of a host by this step's part. */
-function note(site: string, step: Step, host: string, hash: string, part: ReadonlyMap<string, string>): void {
+/** Notes how far a step is on a host; `part`: what the host has of it now, absent: as before. */
+function note(site: string, step: Step, host: string, how: string, part?: ReadonlyMap<string, string>): void {
   const folder = appliedFolder(site, host)
-  const kept = [...readFiles(folder)].filter(
-    ([path]) => path !== stepFile(step) && !step.roles.includes(roleOfFile(path)) && !path.startsWith('milepost/'),
-  )
-  writeFiles(folder, new Map([...kept, ...part, [stepFile(step), `${hash}\n`]]))
+  const replaced = (path: string) => step.roles.includes(roleOfFile(path)) || path.startsWith('milepost/')
+  const kept = [...readFiles(folder)].filter(([path]) => part === undefined || !replaced(path))
+  writeFiles(folder, new Map([...kept, ...(part ?? []), [stepFile(step), how]]))
 }
 
+/** Stands for the hash while a step runs, and after one that failed or was cut short. */
+export const unfinished = 'unfinished\n'
 /** Holds the hash of what a step applied to a host. */
 export const stepFile = (step: Step) => `steps/${step.name}`
 

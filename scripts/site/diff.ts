@@ -1,6 +1,6 @@
 import { partOf } from '#infra/render/blueprint.ts'
 import { differences } from '#infra/render/difference.ts'
-import { stepFile } from './apply.ts'
+import { stepFile, unfinished } from './apply.ts'
 import { appliedFolder, readFiles } from './folders.ts'
 import { deploymentNamed } from './site.ts'
 
@@ -23,7 +23,10 @@ export function diffText(site: string): string {
       }
       const own = (files: ReadonlyMap<string, string>) => partOf(step, files)
       const changes = differences(own(applied), own(blueprint))
-      part.push(`  ${step.name}: ${changes.length > 0 ? 'will be applied again' : 'its code or the release changed'}`)
+      if (applied.get(stepFile(step)) === unfinished)
+        part.push(`  ${step.name}: was not finished, will be applied again`)
+      else
+        part.push(`  ${step.name}: ${changes.length > 0 ? 'will be applied again' : 'its code or the release changed'}`)
       for (const { path, kind, lines } of changes) {
         part.push(`    ${kind} ${path}`)
         if (kind === 'changed' && lines.length <= lines_max) part.push(...lines.map((line) => `      ${line}`))

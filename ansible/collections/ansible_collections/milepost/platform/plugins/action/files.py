@@ -21,7 +21,11 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         args = dict(self._task.args)
         args['files'] = [self._entry(entry, task_vars or {}) for entry in args.get('files') or []]
-        return self._execute_module(module_name='milepost.platform.files', module_args=args, task_vars=task_vars)
+        result = self._execute_module(module_name='milepost.platform.files', module_args=args, task_vars=task_vars)
+        # A run that was cut short may have written files whose handlers never ran: this one runs them.
+        if (task_vars or {}).get('milepost_unfinished') and not self._task.check_mode and not result.get('failed'):
+            result['changed'] = True
+        return result
 
     def _entry(self, entry, task_vars):
         given = [name for name in SOURCES if entry.get(name) not in (None, False)]
