@@ -209,6 +209,16 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     hours: ['engine.motorhours'],
     throttle: [['can.throttle.level', 100]],
   },
+  // Power is in percent.
+  jt600: {
+    fuelN: ['fuel.sensor.N'],
+    humidity: ['humidity.sensor.1'],
+    power: ['battery.level'],
+    sensorBattery: ['ble.sensor.battery.voltage.1'],
+    sensorBatteryLevel: ['ble.sensor.battery.level.1'],
+    sensorRssi: ['ble.beacon.rssi.1'],
+  },
+  meiligao: { dtcs: ['can.dtc.number', 'can.dtc'], odometer: [['vehicle.mileage', 0.001], 'can.vehicle.mileage'] },
   // HDOP in tenths, analogue inputs in hundredths of V; one tag.
   meitrack: {
     adcN: [['ain.N', 1, 0.01]],
