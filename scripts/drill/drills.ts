@@ -28,7 +28,7 @@ const failover_max_ms = 3_000
 /** A bond looks each 100 ms; a retransmission of TCP comes on top. */
 const bond_max_ms = 1_000
 /** An orderly move: stop here, start there. */
-const move_max_ms = 2_000
+const move_max_ms = 3_000
 /** A process is started again by its supervisor, and devices come back with a pause of their own. */
 const process_max_ms = 5_000
 /** A server that holds the only copy of something boots, and its services start. */

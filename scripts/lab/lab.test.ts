@@ -1,4 +1,9 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'ava'
+import { parse } from 'yaml'
+import { root } from '../state.ts'
+import { cached, system } from './packages.ts'
 import { pingsOf } from './ping.ts'
 import type { RackStatus } from './rack.ts'
 import { statusText } from './status.ts'
@@ -45,4 +50,20 @@ test('status says of each server what it is, and of each part whether it works',
   t.regex(lines[2]!, /^gw2 +gateway +off/)
   t.regex(lines[3]!, /^gw3 +gateway +frozen/)
   t.is(lines[5], '○ sw-a   ○ feed:A   ● outside:up0')
+})
+
+test('every package that a role installs is in the servers’ root', (t) => {
+  const roles = join(root, 'ansible/roles')
+  const there = new Set([...system, ...cached])
+  for (const role of readdirSync(roles)) {
+    const file = join(roles, role, 'defaults/main.yml')
+    if (!existsSync(file)) continue
+    const packages = (parse(readFileSync(file, 'utf8')) as Record<string, unknown> | null)?.[`${role}_packages`]
+    // `postgresql-15` comes with the package without a version.
+    for (const name of Array.isArray(packages) ? (packages as string[]) : [])
+      t.true(
+        there.has(name.replace(/(-client)?-(\d+|\{\{.*\}\})$/, '')),
+        `${role} installs ${name}: add it to packages.ts`,
+      )
+  }
 })
