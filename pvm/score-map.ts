@@ -303,6 +303,10 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     spo2: ['blood.oxygen'],
     temperature: ['body.temperature'],
   },
+  easyTrack: {
+    battery: ['external.powersource.voltage'],
+    command: ['message.type'],
+  },
   watch: {
     tempN: ['body.temperature'],
   },
@@ -317,6 +321,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   xexun: { number: ['gsm.phone.number'], power: ['battery.voltage'] },
   xirgo: {
     battery: ['external.powersource.voltage'],
+    command: ['message.type'],
     // The reference's mile has 1609.34 m.
     odometer: [['vehicle.mileage', 1.609344 / 1609.34]],
   },
