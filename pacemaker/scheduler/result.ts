@@ -49,6 +49,7 @@ export function withoutFencing(graph: Document, unfenceable: readonly string[], 
   }))
   const done = new Set<string>()
   const fenced: string[] = []
+  const actions = unfenceable.map((node) => `fail to fence ${node}`)
   const running: Record<string, Place[]> = structuredClone(before) as Record<string, Place[]>
   for (let progress = true; progress; ) {
     progress = false
@@ -59,25 +60,29 @@ export function withoutFencing(graph: Document, unfenceable: readonly string[], 
       if (action.tagName === 'crm_event' && action.getAttribute('operation') === 'stonith') {
         if (unfenceable.includes(node)) continue
         fenced.push(node)
+        actions.push(`fence ${node}`)
         for (const places of Object.values(running)) remove(places, node)
       }
-      if (action.tagName === 'rsc_op') carryOut(action, node, running)
+      if (action.tagName === 'rsc_op') actions.push(...carryOut(action, node, running))
       done.add(id)
       progress = true
     }
   }
-  return { fenced, running: running as Running }
+  return { fenced, actions, running: running as Running }
 }
 
-function carryOut(action: Element, node: string, running: Record<string, Place[]>): void {
-  const places = running[elementsOf(action, 'primitive')[0]?.getAttribute('id')?.replace(/:\d+$/, '') ?? '']
-  if (!places) return
-  const operation = action.getAttribute('operation')
-  if (operation === 'stop') remove(places, node)
-  const role = ({ start: 'Started', promote: 'Promoted', demote: 'Unpromoted' } as const)[operation ?? '']
-  if (!role) return
-  remove(places, node)
-  places.push({ node, role })
+/** Does it to what runs, and says it when it is more than a check. */
+function carryOut(action: Element, node: string, running: Record<string, Place[]>): string[] {
+  const operation = action.getAttribute('operation') ?? ''
+  if (!['start', 'stop', 'promote', 'demote'].includes(operation)) return []
+  const resource = elementsOf(action, 'primitive')[0]!.getAttribute('id')!.replace(/:\d+$/, '')
+  const places = running[resource]
+  if (places) {
+    remove(places, node)
+    const role = ({ start: 'Started', promote: 'Promoted', demote: 'Unpromoted' } as const)[operation]
+    if (role) places.push({ node, role })
+  }
+  return [`${operation} ${resource} on ${node}`]
 }
 
 const remove = (places: Place[], node: string) =>

@@ -124,8 +124,8 @@ export class Scheduler {
     const first = await this.#transition(faultyCib(rest.cib, this.input, faults), [...always, ...events])
     const waiting = quorate ? lost.filter((node) => unfenceable.includes(node)) : []
     if (waiting.length > 0) {
-      const { fenced, running } = withoutFencing(first.graph, waiting, rest.running)
-      return { quorate, fenced, waiting, actions: first.actions, running }
+      const { fenced, actions, running } = withoutFencing(first.graph, waiting, rest.running)
+      return { quorate, fenced, waiting, actions, running }
     }
     // Without a quorum it stops what it can; what it would like to do then is of no interest.
     if (!quorate) return { quorate, fenced: [], waiting, actions: first.actions, running: first.running }
