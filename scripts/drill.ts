@@ -75,6 +75,9 @@ async function main(): Promise<number> {
   }
 }
 
+/** A rack that cannot be mended is not drilled on. */
+const broken_max = 3
+
 const write = (text: string) => void process.stdout.write(`${text}\n`)
 
 /** The same deploy as a person's. */
@@ -110,16 +113,16 @@ async function drillAll(
         token: readSecret(plan.site, 'services/admin-token'),
       },
     })
-    const results = await series(
+    const { results, broken } = await series(
       Array.from({ length: repeat }, () => chosen).flat(),
       (drill, say) => runDrill(drill, { plan, cluster: new ClusterWatch(plan) }, fleet, say),
       folder,
     )
-    const text = reportText(results)
+    const text = [reportText(results), ...broken].join('\n')
     writeFileSync(join(folder, 'report.txt'), `${text}\n`)
-    const failed = results.filter(({ faults }) => faults.length > 0).length
+    const failed = results.filter(({ faults }) => faults.length > 0).length + broken.length
     process.stdout.write(
-      `\n${text}\n\nreport and plots: ${folder}\n${results.length - failed} passed, ${failed} failed\n`,
+      `\n${text}\n\nreport and plots: ${folder}\n${results.length + broken.length - failed} passed, ${failed} failed\n`,
     )
     return failed === 0 ? 0 : 1
   } finally {
@@ -129,19 +132,31 @@ async function drillAll(
 
 const seconds_since = (began: number) => ((Date.now() - began) / 1000).toFixed(0)
 
-/** Drills one after the other; each leaves a line and a plot at once. One that cannot be carried out ends the series. */
+/** Drills one after the other; each leaves a line and a plot at once. After one that could not be carried out all is restored. */
 async function series(
   list: readonly Drill[],
   work: (drill: Drill, say: Say) => Promise<DrillResult>,
   folder: string,
-): Promise<DrillResult[]> {
+): Promise<{ results: DrillResult[]; broken: string[] }> {
   const progress = new Progress()
   const results: DrillResult[] = []
+  const broken: string[] = []
   for (const [i, drill] of list.entries()) {
     const began = Date.now()
     const say = (text: string, every_ms = 0) =>
       progress.show(`${i + 1}/${list.length} ${drill.name} ${seconds_since(began)} s: ${text}`, every_ms)
-    const result = await work(drill, say)
+    let result: DrillResult
+    try {
+      result = await work(drill, say)
+    } catch (error) {
+      const words = `${drill.name} was not finished: ${(error as Error).message}`
+      progress.clear()
+      write(words)
+      broken.push(words)
+      if (broken.length >= broken_max) break
+      await hardware.restore()
+      continue
+    }
     results.push(result)
     const title = `${drill.name}: ${drill.what}`
     writeFileSync(join(folder, `${String(i + 1).padStart(3, '0')}-${drill.name}.svg`), plotOf({ ...result, title }))
@@ -150,7 +165,7 @@ async function series(
     progress.clear()
     process.stdout.write(`${line}\n`)
   }
-  return results
+  return { results, broken }
 }
 
 try {

@@ -143,6 +143,10 @@ export async function runDrill(
       to,
       marks,
     }
+  } catch (error) {
+    // Mending again what was mended does no harm.
+    await drill.mend?.(bench).catch(() => {})
+    throw error
   } finally {
     audit.stop()
   }
