@@ -178,6 +178,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
       [`fuel.volume.${n}`, 0.1],
     ]),
   },
+  globalSat: { battery: ['battery.voltage', 'external.powersource.voltage'] },
   galileo: {
     temp1: ['can.engine.coolant.temperature'],
     fuelTotal: ['can.fuel.consumed'],
