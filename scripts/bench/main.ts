@@ -19,6 +19,7 @@ export type Bench = (options: { seconds: number; say: (line: string) => void }) 
 
 const benches: Record<string, { about: string; load: () => Promise<{ bench: Bench }> }> = {
   gw: { about: 'durable messages a second of one tg', load: () => import('./gw.ts') },
+  pvm: { about: 'records a second that PVM decodes, against decoders written by hand', load: () => import('./pvm.ts') },
   prod: { about: 'REST requests a second through the front door', load: () => import('./prod.ts') },
 }
 
