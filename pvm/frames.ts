@@ -4,7 +4,7 @@ import { Fault } from './errors.ts'
 import { packet_bytes_max } from './limits.ts'
 import { fixedKinds } from './opcodes.ts'
 import type { Frame, Program } from './program.ts'
-import { type Runtime, readNumber } from './runtime.ts'
+import { type Execute, type Runtime, readNumber } from './runtime.ts'
 
 /** A packet that was found: its size, and which of its bytes the description sees. */
 export interface FoundPacket {
@@ -40,7 +40,7 @@ export class Framer {
   /** How far the bytes were looked through for an ending, so that a long line is not looked through again for every piece. */
   #searched = 0
 
-  constructor(program: Program, machine: Runtime, execute: (entry: number, machine: Runtime) => void) {
+  constructor(program: Program, machine: Runtime, execute: Execute) {
     this.#program = program
     const rules = program.frames.map((frame) => ({
       frame,
@@ -53,14 +53,14 @@ export class Framer {
       udp: rules.filter(({ frame }) => frame.transports.includes('udp')),
     }
     this.#junk = new Set(Buffer.from(program.junk, 'hex'))
-    this.#measure = (entry, bytes) => machine.measure(bytes, (m) => execute(entry, m))
+    this.#measure = (entry, bytes) => machine.measure(bytes, execute, entry)
   }
 
-  /** Bytes at the start that stand between packets. */
-  junk(bytes: Uint8Array): number {
-    let count = 0
-    if (this.#junk.size > 0) while (count < bytes.length && this.#junk.has(bytes[count] as number)) count++
-    return count
+  /** Where the next packet may begin: behind bytes that stand between packets. */
+  junk(bytes: Uint8Array, from: number): number {
+    let at = from
+    if (this.#junk.size > 0) while (at < bytes.length && this.#junk.has(bytes[at] as number)) at++
+    return at
   }
 
   /** The packet at the start of `bytes`: the first rule that fits decides; a beginning that is not whole yet waits. */

@@ -80,7 +80,7 @@ const table: Record<string, BuiltIn> = {
       : ((BigInt(Math.trunc(number)) >> BigInt(width(b))) & 1n) === 1n
   }),
   bits: pure(3, 'number', 'n bits from bit m on: bits(x, m, n)', (a, b, c) =>
-    typeof a === 'number'
+    typeof a === 'number' && Number.isFinite(a)
       ? exact((BigInt.asUintN(64, BigInt(Math.trunc(a))) >> BigInt(width(b))) & ((1n << BigInt(width(c))) - 1n))
       : null,
   ),

@@ -105,7 +105,7 @@ export abstract class CodeMaker {
     for (let i = 0; i < this.#windowNames; i++) names.push(`w${i}`, `o${i}`, `q${i}`)
     for (let i = 0; i < this.#stackNames; i++) names.push(`k${i}`)
     const declared = names.length > 0 ? `let ${names.join(', ')}\n` : ''
-    return `function ${head} {\nlet p = m.pos, e = m.end, b = m.bytes, v = m.view\n${declared}${this.#out.map((text) => (/[{:]$/.test(text) ? text : `${text};`)).join('\n')}\n}\n`
+    return `function ${head} {\nlet p = m.pos, e = m.end, b = m.bytes, v = m.view, g = m.message\n${declared}${this.#out.map((text) => (/[{:]$/.test(text) ? text : `${text};`)).join('\n')}\n}\n`
   }
 
   protected line(text: string): void {
@@ -185,7 +185,7 @@ export abstract class CodeMaker {
       this.flush()
       this.wanted.routines.add(start)
       this.sync()
-      this.line(`r${start}(m); p = m.pos`)
+      this.line(`r${start}(m); p = m.pos; g = m.message`)
       this.known.clear()
     })
   }
@@ -231,7 +231,7 @@ export abstract class CodeMaker {
     }
     this.wanted.tables.add(number)
     this.sync()
-    this.line(`const found${this.#labels} = t${number}(m, ${key.js}); p = m.pos`)
+    this.line(`const found${this.#labels} = t${number}(m, ${key.js}); p = m.pos; g = m.message`)
     if (elsewhere) {
       this.#arrive(otherwise)
       this.line(`if (!found${this.#labels}) break ${this.#label(otherwise)}`)
@@ -320,7 +320,9 @@ export abstract class CodeMaker {
     this.#out.push(`{ const mark${n} = m.mark(), calls${n} = m.calls, p${n} = p, e${n} = e, b${n} = b`, 'try {')
     this.#range(next, end, -1)
     this.#out.push(`} catch (thrown) {`)
-    this.#out.push(`m.caught(thrown, mark${n}, calls${n}, b${n}); p = p${n}; e = e${n}; b = b${n}; v = m.view } }`)
+    this.#out.push(
+      `m.caught(thrown, mark${n}, calls${n}, b${n}); p = p${n}; e = e${n}; b = b${n}; v = m.view; g = m.message } }`,
+    )
     this.dead = false
     this.windows = windows
     this.stack = []

@@ -7,6 +7,7 @@ import {
   BOOLEAN,
   binary,
   bitOf,
+  bitsOf,
   condition,
   constantExpr,
   type Expr,
@@ -94,8 +95,8 @@ export class StepMaker extends CodeMaker {
     if (!pending) return
     const timestamp = pending.findLast(({ name }) => name === 'timestamp')?.js ?? 'undefined'
     const others = pending.filter(({ name }) => name !== 'timestamp' && name !== 'ident')
-    const members = others.map(({ name, js }) => `, ${JSON.stringify(name)}: ${js}`).join('')
-    this.line(`m.discarded = false; m.message = { ident: '', timestamp: ${timestamp}${members} }`)
+    this.line(`m.discarded = false; m.message = g = newMessage(${timestamp})`)
+    for (const { name, js } of others) this.line(`g[${JSON.stringify(name)}] = ${js}`)
   }
 
   protected step(instruction: Instruction): void {
@@ -133,7 +134,7 @@ export class StepMaker extends CodeMaker {
         return this.#function(functionNames[operands[0] as number] as string, operands[1] as number)
       case 'begin':
         this.flush()
-        if (this.flow.tries) return this.line('m.begin()')
+        if (this.flow.tries) return this.line('m.begin(); g = m.message')
         this.#pending = []
         return
     }
@@ -166,7 +167,7 @@ export class StepMaker extends CodeMaker {
       case 'leave':
         return this.leave()
       case 'emit':
-        return this.line('m.emit()')
+        return this.line('m.emit(); g = undefined')
       case 'discard':
         return this.line('m.discarded = true')
       case 'named': {
@@ -276,6 +277,10 @@ export class StepMaker extends CodeMaker {
       const found = bitOf(a, b)
       if (found) return this.push(found)
     }
+    if (name === 'bits' && a && b && c) {
+      const found = bitsOf(a, b, c)
+      if (found) return this.push(found)
+    }
     if (name === 'number' && a && (a.type & ~NULL) === NUMBER) return this.push(a)
     if (name === 'choose' && a && b && c)
       return this.push(expr(`(${condition(a)} ? ${b.js} : ${c.js})`, b.type | c.type, { ...joined(b, c), slots }))
@@ -377,7 +382,9 @@ export class StepMaker extends CodeMaker {
 
   #rest(kind: string): void {
     if (this.measuring || !/^u?int(le)?$/.test(kind)) return this.#helper(`m.rest("${kind}")`, kind)
-    this.push(this.temp(expr(`rest_${kind}(m, b, v, p, e)`, NUMBER | TEXT | NULL)))
+    this.push(
+      this.temp(expr(`rest_${kind}(m, b, v, p, e)`, NUMBER | TEXT | NULL, { bits: 64, natural: kind.startsWith('u') })),
+    )
     this.line('p = e')
   }
 
@@ -406,6 +413,10 @@ export class StepMaker extends CodeMaker {
       this.line(`if (p + ${size.js} > e) m.lacks(p, e, ${size.js})`)
       return this.enter(`p + ${size.js}`, `p + ${size.js}`)
     }
+    if ((size.type & ~NULL) === NUMBER && size.natural) {
+      this.line(`if (${size.js} === null || p + ${size.js} > e) { m.pos = p; m.end = e; m.counted(${size.js}) }`)
+      return this.enter(`p + ${size.js}`, `p + ${size.js}`)
+    }
     this.sync()
     const counted = this.temp(expr(`m.counted(${size.js})`, NUMBER))
     this.enter(`p + ${counted.js}`, `p + ${counted.js}`)
@@ -422,10 +433,11 @@ export class StepMaker extends CodeMaker {
       return
     }
     this.flush()
-    const target = `(m.message ?? m.outside(${JSON.stringify(name)}))[${JSON.stringify(name)}]`
-    if (plain) return this.line(`${target} = ${value.js}`)
+    const outside = `if (g === undefined) m.outside(${JSON.stringify(name)})`
+    const target = `g[${JSON.stringify(name)}]`
+    if (plain) return this.line(`${outside}; ${target} = ${value.js}`)
     const held = this.simple(value)
     const tests = [value.type & NULL ? `${held.js} !== null` : '', value.type & TEXT ? `${held.js} !== ''` : '']
-    this.line(`if (${tests.filter((test) => test !== '').join(' && ')}) ${target} = ${held.js}`)
+    this.line(`if (${tests.filter((test) => test !== '').join(' && ')}) { ${outside}; ${target} = ${held.js} }`)
   }
 }

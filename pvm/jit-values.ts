@@ -82,7 +82,23 @@ export function binary(name: string, a: Expr, b: Expr): Expr {
     return both(a, b, `operators.add(${a.js}, ${b.js})`, TEXT)
   const bit = bitwise(name, a, b)
   if (bit) return bit
+  const likely = likelyNumber(name, a, b)
+  if (likely) return likely
   return both(a, b, `operators.${name}(${a.js}, ${b.js})`, resultOf(name, a, b))
+}
+
+/** A number that may be a decimal text, where it is beyond 2^53, with a constant: nearly always it is a number. */
+function likelyNumber(name: string, a: Expr, b: Expr): Expr | undefined {
+  if (typeof b.constant !== 'number' || !a.simple || (a.type & NUMBER) === 0 || a.type & BOOLEAN) return undefined
+  if (!(name in comparisons) && name !== 'div' && name !== 'mul' && name !== 'sub') return undefined
+  if (name === 'div' && b.constant === 0) return undefined
+  const quick = binary(name, { ...a, type: NUMBER, bits: Math.min(a.bits, 1024) }, b)
+  return both(
+    a,
+    b,
+    `(typeof ${a.js} === 'number' ? ${quick.js} : operators.${name}(${a.js}, ${b.js}))`,
+    quick.type | (name in comparisons ? 0 : NULL),
+  )
 }
 
 const comparisons: Record<string, string> = { lt: '<', le: '<=', gt: '>', ge: '>=' }
@@ -155,6 +171,19 @@ function bitwise(name: string, a: Expr, b: Expr): Expr | undefined {
   if (name === 'shl' && a.bits + count <= 53)
     return both(a, b, guard(`(${a.js} * ${2 ** count})`), type, { bits: a.bits + count, natural: true })
   return undefined
+}
+
+/** Bits from … on, where JavaScript's own operators are exact. */
+export function bitsOf(a: Expr, from: Expr, count: Expr): Expr | undefined {
+  if ((a.type & ~NULL) !== NUMBER || !a.natural || a.bits > 32) return undefined
+  const [m, n] = [from.constant, count.constant]
+  if (typeof m !== 'number' || typeof n !== 'number' || !from.natural || !count.natural || m > 31 || n > 30)
+    return undefined
+  const js = `((${a.js} >>> ${m}) & ${2 ** n - 1})`
+  const more = { bits: Math.min(n, Math.max(0, a.bits - m)), natural: true }
+  return a.type & NULL
+    ? both(a, count, `(${a.js} === null ? null : ${js})`, NUMBER | NULL, more)
+    : both(a, count, js, NUMBER, more)
 }
 
 /** Whether a bit is set, where JavaScript's own operators are exact. */

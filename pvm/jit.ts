@@ -6,13 +6,11 @@ import { flowOf, Unsupported } from './jit-flow.ts'
 import { StepMaker } from './jit-steps.ts'
 import { ANY, typeOfConstant } from './jit-values.ts'
 import { depth_max } from './limits.ts'
+import { newMessage } from './message.ts'
 import type { Program } from './program.ts'
-import { type Runtime, readNumber } from './runtime.ts'
+import { type Execute, type Runtime, readNumber } from './runtime.ts'
 import { finite, holds, operators, type Value } from './values.ts'
 import { interpret } from './vm.ts'
-
-/** Runs a program from an entry on the machine's packet. */
-export type Execute = (entry: number, machine: Runtime) => void
 
 const compiled = new WeakMap<Program, { execute: Execute; source: string | undefined }>()
 /** Passes over a program after which slots count as of any type. */
@@ -107,13 +105,19 @@ function assembled(program: Program, parts: string[], entries: number[], prefixe
     slots.length > 0 ? `let ${slots.map((i) => `s${i} = null`).join(', ')}` : '',
     ...parts,
     'return function run(entry, m) {',
-    'const S = m.slots',
-    ...slots.map((i) => `s${i} = S[${i}]`),
+    'const K = m.state.kept',
+    ...slots.map((i) => `s${i} = ${i < program.sessionSlots ? `K[${i}]` : JSON.stringify(program.initial[i])}`),
+    `if (m.given !== undefined) { ${program.commands
+      .flatMap(({ parameters }) =>
+        parameters.map(({ slot }) => `if (m.given.has(${slot})) s${slot} = m.given.get(${slot})`),
+      )
+      .join('; ')} }`,
     'try { switch (entry) {',
     ...entries.map((entry) => `case ${entry}: r${entry}(m); break`),
     "default: throw new Error('no entry ' + entry)",
     '} } finally {',
-    ...slots.map((i) => `S[${i}] = s${i}`),
+    ...slots.slice(0, program.sessionSlots).map((i) => `K[${i}] = s${i}`),
+    ...program.commands.flatMap(({ key }) => (key < 0 ? [] : [`m.slots[${key}] = s${key}`])),
     '} }',
   ]
   return `${lines.join('\n')}\n`
@@ -121,6 +125,7 @@ function assembled(program: Program, parts: string[], entries: number[], prefixe
 
 /** What generated code calls besides the machine. */
 const helpers = {
+  newMessage,
   operators,
   holds,
   finite,

@@ -10,11 +10,11 @@ import {
   packet_bytes_max,
   reply_bytes_max,
 } from './limits.ts'
+import { type Message, newMessage } from './message.ts'
 import { type FixedKind, fixedKinds, type SizedKind, type WriteKind } from './opcodes.ts'
 import { decimal, decimalAt, exact, finite, hexadecimal, type Value } from './values.ts'
 
-/** A unified message: flat, `ident` and `timestamp` first. */
-export type Message = { ident?: string; timestamp?: number } & Record<string, Value | undefined>
+export type { Message } from './message.ts'
 
 /** A command that was sent and waits for its answer. */
 export interface Waiting {
@@ -53,12 +53,10 @@ export interface Outcome {
 /** Thrown while a packet is measured: more bytes are needed to know its size. */
 export const starved = { starved: true }
 /** Thrown when a packet is measured: ends the run. */
-export class Measured {
-  readonly size: number
-  constructor(size: number) {
-    this.size = size
-  }
-}
+const measured = { measured: true }
+
+/** Runs a program's code from an entry. */
+export type Execute = (entry: number, machine: Runtime) => void
 
 const none: Buffer = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
@@ -145,6 +143,8 @@ export class Runtime {
   readonly state: MachineState
   readonly context: MachineContext
   readonly slots: Value[]
+  /** Values that a command was given, by slot. */
+  given: Map<number, Value> | undefined = undefined
   bytes: Buffer = none
   view: DataView = noView
   pos = 0
@@ -167,6 +167,8 @@ export class Runtime {
   depth = 0
   /** How many sub-routines are open, where the generated code cannot tell beforehand. */
   calls = 0
+  /** What a measuring found. */
+  #size = 0
   #reply: number[] = []
   readonly #builds: number[][] = []
   #answers: Outcome['answers'] = []
@@ -179,10 +181,6 @@ export class Runtime {
   }
 
   #start(bytes: Uint8Array): void {
-    const { slots, program, state } = this
-    const { initial, sessionSlots } = program
-    for (let i = 0; i < slots.length; i++)
-      slots[i] = (i < sessionSlots ? (state.kept[i] ?? initial[i]) : initial[i]) as Value
     this.bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     this.pos = 0
@@ -198,7 +196,7 @@ export class Runtime {
   }
 
   /** Runs `code` over a packet; whatever the bytes are, it comes back with an outcome. */
-  run(bytes: Uint8Array, code: (machine: Runtime) => void): Outcome {
+  run(bytes: Uint8Array, execute: Execute, entry: number): Outcome {
     this.#start(bytes)
     this.messages = []
     this.closing = false
@@ -207,16 +205,15 @@ export class Runtime {
     this.#answers = []
     let error: Outcome['error']
     try {
-      code(this)
+      execute(entry, this)
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown
       error = { code: thrown.code, reason: thrown.message }
       this.messages = []
     }
-    for (let i = 0; i < this.program.sessionSlots; i++) this.state.kept[i] = this.slots[i] as Value
     return {
       messages: this.messages,
-      reply: this.#reply.length > 0 ? Uint8Array.from(this.#reply) : null,
+      reply: this.#reply.length > 0 ? new Uint8Array(this.#reply) : null,
       login: this.login,
       close: this.closing,
       answers: this.#answers,
@@ -225,16 +222,16 @@ export class Runtime {
   }
 
   /** Runs `code` over the beginning of a packet to find its size; undefined: more bytes are needed. */
-  measure(bytes: Uint8Array, code: (machine: Runtime) => void): number | undefined | Fault {
+  measure(bytes: Uint8Array, execute: Execute, entry: number): number | undefined | Fault {
     this.#start(bytes)
     this.measuring = true
     // Neither the fuel nor what a fault says may depend on how much has come.
     this.fuel = fuel_base + fuel_per_byte * packet_bytes_max
     try {
-      code(this)
+      execute(entry, this)
     } catch (thrown) {
       if (thrown === starved) return undefined
-      if (thrown instanceof Measured) return thrown.size
+      if (thrown === measured) return this.#size
       if (!(thrown instanceof Fault)) throw thrown
       return thrown.code === 'malformed'
         ? new Fault('malformed', 'its bytes do not tell the size of the packet')
@@ -246,18 +243,32 @@ export class Runtime {
   }
 
   /** Runs `code` to put bytes together: a command. */
-  compose(code: (machine: Runtime) => void, values: Map<number, Value>): Uint8Array | Fault {
+  compose(execute: Execute, entry: number, values: Map<number, Value>): Uint8Array | Fault {
     this.#start(none)
-    for (const [slot, value] of values) this.slots[slot] = value
+    this.given = values
     this.#reply = []
     try {
-      code(this)
+      execute(entry, this)
     } catch (thrown) {
       if (thrown instanceof Fault) return thrown
       throw thrown
+    } finally {
+      this.given = undefined
     }
+    return new Uint8Array(this.#reply)
+  }
+
+  /** Gives the slots the values that they have when a packet begins. */
+  load(): void {
+    const { slots, given } = this
+    const { initial, sessionSlots } = this.program
+    for (let i = 0; i < slots.length; i++) slots[i] = (i < sessionSlots ? this.state.kept[i] : initial[i]) as Value
+    if (given) for (const [slot, value] of given) slots[slot] = value
+  }
+
+  /** Keeps the values of the session variables. */
+  keep(): void {
     for (let i = 0; i < this.program.sessionSlots; i++) this.state.kept[i] = this.slots[i] as Value
-    return Uint8Array.from(this.#reply)
   }
 
   // ---- fuel
@@ -374,7 +385,7 @@ export class Runtime {
       }
       case 'digits': {
         const text = bytes.toString('latin1', from, to)
-        if (!/^\d*$/.test(text))
+        if (!onlyDigits(bytes, from, to))
           throw new Fault('malformed', `digits expected at offset ${from}, found ${JSON.stringify(text)}`)
         return text
       }
@@ -503,7 +514,8 @@ export class Runtime {
     if (!this.measuring) throw new Fault('unsupported', 'packet stands in a sub-routine that measures')
     if (typeof size !== 'number' || !Number.isInteger(size) || size <= 0)
       throw new Fault('malformed', `a packet of ${size} bytes`)
-    throw new Measured(size)
+    this.#size = size
+    throw measured
   }
 
   inside(hex: Value): void {
@@ -577,7 +589,7 @@ export class Runtime {
 
   begin(): void {
     this.discarded = false
-    this.message = { ident: '', timestamp: undefined } as unknown as Message
+    this.message = newMessage(undefined)
   }
 
   discard(): void {
@@ -612,7 +624,10 @@ export class Runtime {
 
   bind(value: Value): void {
     const ident = String(value ?? '').trim()
-    if (ident === '' || ident.length > ident_length_max || forbiddenInIdent.test(ident)) {
+    if (
+      ident !== this.state.ident &&
+      (ident === '' || ident.length > ident_length_max || forbiddenInIdent.test(ident))
+    ) {
       this.closing = true
       throw new Fault('refused', `not an ident: ${JSON.stringify(ident.slice(0, ident_length_max))}`)
     }
@@ -729,6 +744,14 @@ export class Runtime {
     if (waiting.length >= commands_max) waiting.shift()
     waiting.push(command)
   }
+}
+
+function onlyDigits(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i] as number
+    if (byte < 48 || byte > 57) return false
+  }
+  return true
 }
 
 /** Whether a byte is of a class given as 64 hex digits, the lowest bytes first. */

@@ -1,9 +1,9 @@
 import type { Transport } from './ast.ts'
 import { Fault } from './errors.ts'
 import { type FoundPacket, Framer, unescaped } from './frames.ts'
-import { type Execute, executorOf } from './jit.ts'
+import { executorOf } from './jit.ts'
 import type { Frame, Program } from './program.ts'
-import { type MachineState, type Message, Runtime } from './runtime.ts'
+import { type Execute, type MachineState, type Message, Runtime } from './runtime.ts'
 import type { Value } from './values.ts'
 import { interpret } from './vm.ts'
 
@@ -49,7 +49,12 @@ export class Session {
     this.#program = program
     const { authorize = () => true, now = () => Date.now() / 1000, ident } = options
     this.#execute = options.interpret ? (entry, machine) => interpret(program, entry, machine) : executorOf(program)
-    this.#state = { ident, accepted: ident !== undefined, kept: [], waiting: [] }
+    this.#state = {
+      ident,
+      accepted: ident !== undefined,
+      kept: program.initial.slice(0, program.sessionSlots),
+      waiting: [],
+    }
     this.#machine = new Runtime(program, this.#state, { authorize, now })
     this.#framer = new Framer(program, this.#machine, this.#execute)
   }
@@ -131,7 +136,7 @@ export class Session {
       if (value === undefined) throw new Error(`the command "${name}" needs "${parameter}"`)
       slots.set(slot, value)
     }
-    const bytes = this.#machine.compose((machine) => this.#execute(command.entry, machine), slots)
+    const bytes = this.#machine.compose(this.#execute, command.entry, slots)
     if (bytes instanceof Fault) throw new Error(`the command "${name}": ${bytes.message}`)
     const id = ++this.#commands
     const key = command.key < 0 ? null : (this.#machine.slots[command.key] as Value)
@@ -152,9 +157,9 @@ export class Session {
   #cut(bytes: Uint8Array, transport: Transport, packets: Packet[]): number {
     let at = 0
     while (!this.#closed) {
-      at += this.#framer.junk(bytes.subarray(at))
+      at = this.#framer.junk(bytes, at)
       if (at >= bytes.length) break
-      const rest = bytes.subarray(at)
+      const rest = at === 0 ? bytes : bytes.subarray(at)
       const found = this.#framer.find(rest, transport)
       if ('more' in found) break
       if ('code' in found) {
@@ -163,7 +168,7 @@ export class Session {
         this.#closed = true
         return bytes.length
       }
-      const packet = this.#decode(rest.subarray(0, found.end), found.frame)
+      const packet = this.#decode(found.end === rest.length ? rest : rest.subarray(0, found.end), found.frame)
       packet.bytes = found.size
       packets.push(packet)
       at += found.size
@@ -177,7 +182,7 @@ export class Session {
     let at = 0
     let count = 0
     for (;;) {
-      at += this.#framer.junk(bytes.subarray(at))
+      at = this.#framer.junk(bytes, at)
       if (at >= bytes.length) break
       const found: FoundPacket | object = this.#framer.find(bytes.subarray(at), transport)
       if (!('size' in found)) {
@@ -191,7 +196,7 @@ export class Session {
   }
 
   #decode(bytes: Uint8Array, frame: Frame): Packet {
-    const outcome = this.#machine.run(unescaped(bytes, frame), (machine) => this.#execute(frame.entry, machine))
+    const outcome = this.#machine.run(unescaped(bytes, frame), this.#execute, frame.entry)
     const packet: Packet = { messages: outcome.messages, reply: outcome.reply, bytes: bytes.length }
     if (outcome.login !== undefined) packet.login = outcome.login
     if (outcome.answers.length > 0) packet.answers = outcome.answers

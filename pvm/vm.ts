@@ -72,6 +72,15 @@ interface Handler {
 
 /** Runs `program` from `entry` on the machine's packet. Throws Fault for what the packet does wrong. */
 export function interpret(program: Program, entry: number, m: Runtime): void {
+  m.load()
+  try {
+    run(program, entry, m)
+  } finally {
+    m.keep()
+  }
+}
+
+function run(program: Program, entry: number, m: Runtime): void {
   const { code, constants, tables, enums } = program
   const stack: Value[] = []
   const returns: number[] = []
