@@ -228,6 +228,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     tripEnd: [['raw.trip.end', 0.001]],
     tripStart: [['raw.trip.start', 0.001]],
   },
+  khd: { fuelN: [['fuel.level.N', 100]] },
   // HDOP in tenths, analogue inputs in hundredths of V; one tag.
   meitrack: {
     adcN: [['ain.N', 1, 0.01]],
