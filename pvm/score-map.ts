@@ -164,10 +164,12 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     axleWeightN: ['can.axle.weight.N'],
     model: ['device.type.id'],
   },
+  bce: { fuelN: ['lls.level.N', 'fuel.sensor.N'], fuelTempN: ['lls.temperature.N'], axleWeight: ['vehicle.weight'] },
   calAmp: {
     hdop: [['position.hdop', 0.1]],
     result: ['message.text'],
   },
+  dmt: { tripHours: [['trip.duration', 0.001]] },
   egts: {
     hdop: [['position.hdop', 0.01]],
     pdop: [['position.pdop', 0.01]],
