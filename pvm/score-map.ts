@@ -222,8 +222,6 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     sensorRssi: ['ble.beacon.rssi.1'],
   },
   meiligao: { dtcs: ['can.dtc.number', 'can.dtc'], odometer: [['vehicle.mileage', 0.001], 'can.vehicle.mileage'] },
-  // Levels of 15.
-  pt502: { battery: [['battery.level', 100 / 15]], rssi: [['gsm.signal.level', 100 / 15]] },
   vt200: {
     drivingTime: ['trip.duration'],
     maxSpeed: [['vehicle.maximum.speed', 1.852]],
