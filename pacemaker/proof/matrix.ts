@@ -24,6 +24,7 @@ export function matrixSvg(site: string, { elements, singles, doubles }: Proof): 
   for (const one of [...singles, ...doubles]) {
     const [a, b] = [one.failed[0]!, one.failed.at(-1)!]
     const alone = one.failed.length === 1
+    if (one.state === 'holds' && !alone) continue
     for (const [column, row] of alone ? [[a, a] as const] : [[a, b] as const, [b, a] as const])
       parts.push(square(at(column), at(row), one, alone))
   }
@@ -32,7 +33,9 @@ export function matrixSvg(site: string, { elements, singles, doubles }: Proof): 
 <text x="24" y="38" font-size="20" font-weight="600" fill="#111">Every fault of site ${site}, alone and in pairs</text>
 <text x="24" y="58" font-size="12" fill="#555">${elements.length} elements, ${doubles.length.toLocaleString('en-US')} pairs. Row and column fail together; the diagonal is one alone.</text>
 ${legend([...singles, ...doubles])}
+<pattern id="holds" width="${cell}" height="${cell}" patternUnits="userSpaceOnUse"><rect x="0.5" y="0.5" width="${cell - 1}" height="${cell - 1}" fill="${fill.holds}"/></pattern>
 <g transform="translate(${margin.left} ${margin.top})">
+${ground(elements, places).join('\n')}
 ${labels(elements, places).join('\n')}
 ${parts.join('\n')}
 </g>
@@ -49,10 +52,22 @@ function placesOf(elements: readonly Element[]): number[] {
   })
 }
 
-function square(x: number, y: number, { failed, judgements, state, reaction }: Case, alone: boolean): string {
-  const reasons = promises.flatMap((name) =>
-    judgements[name].state === 'holds' ? [] : [`${name}: ${judgements[name].reason}`],
+/** Cells whose promises hold, a block of two kinds at a time; the others are drawn over them. */
+function ground(elements: readonly Element[], places: readonly number[]): string[] {
+  const blocks = kinds.flatMap((kind) => {
+    const own = elements.flatMap((element, index) => (element.kind === kind ? [places[index]!] : []))
+    return own.length === 0 ? [] : [{ first: own[0]!, length: own.length * cell }]
+  })
+  return blocks.flatMap((column) =>
+    blocks.map(
+      (row) =>
+        `<rect transform="translate(${column.first} ${row.first})" width="${column.length}" height="${row.length}" fill="url(#holds)"/>`,
+    ),
   )
+}
+
+function square(x: number, y: number, { failed, judgements, state, reaction }: Case, alone: boolean): string {
+  const reasons = new Set(promises.map((name) => judgements[name].reason).filter((reason) => reason !== ''))
   const title = [failed.map(({ id }) => id).join(' + '), `cluster: ${reaction}`, ...reasons].join('\n')
   const border = alone ? ' stroke="#555" stroke-width="0.8"' : ''
   return `<rect x="${x + 0.5}" y="${y + 0.5}" width="${cell - 1}" height="${cell - 1}" fill="${fill[state]}"${border}><title>${escaped(title)}</title></rect>`
