@@ -317,6 +317,10 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     battery: ['external.powersource.voltage'],
     command: ['message.type'],
   },
+  alematics: {
+    power: [['external.powersource.voltage', 0.001]],
+    battery: [['battery.voltage', 0.001]],
+  },
   watch: {
     tempN: ['body.temperature'],
   },
