@@ -251,6 +251,7 @@ export class Fabric {
     bond.active = best
     bond.flips++
     await this.#apply(machine.legs.map(({ port }) => port))
+    if (this.#bonds.get(machine.name) !== bond) return
     // Setting the address, even to what it is, makes the kernel announce every address of the device.
     await tryIp(
       machine.name,

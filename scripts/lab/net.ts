@@ -19,6 +19,7 @@ interface Work {
 class Hand {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #queue: Work[] = []
+  #ended: string | undefined
   #out = ''
   #errors = ''
 
@@ -42,8 +43,15 @@ class Hand {
     this.#child.on('close', () => this.#end(`the namespace of ${machine} is gone`))
   }
 
+  /** Its process is gone: with its namespace, or by a mishap. */
+  get gone(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /** Gives what went wrong, empty: nothing. */
   do(commands: readonly string[]): Promise<string> {
     return new Promise((done) => {
+      if (this.#ended !== undefined) return done(this.#ended)
       this.#queue.push({ commands, done })
       if (this.#queue.length === 1) this.#write()
     })
@@ -61,6 +69,7 @@ class Hand {
   }
 
   #end(reason: string): void {
+    this.#ended = reason
     for (const { done } of this.#queue.splice(0)) done(this.#errors || reason)
   }
 
@@ -72,9 +81,11 @@ class Hand {
 const hands = new Map<string, Hand>()
 
 function hand(machine: string): Hand {
-  const known = hands.get(machine) ?? new Hand(machine)
-  hands.set(machine, known)
-  return known
+  const known = hands.get(machine)
+  if (known && !known.gone) return known
+  const made = new Hand(machine)
+  hands.set(machine, made)
+  return made
 }
 
 /** Several `ip` commands in a machine's namespace, one after the other. */
@@ -93,8 +104,15 @@ export async function tryIp(machine: string, commands: readonly string[]): Promi
 export const inside = (machine: string, command: string, args: readonly string[]) =>
   run('ip', ['netns', 'exec', namespaceOf(machine), command, ...args])
 
+function close(machine: string): void {
+  hands.get(machine)?.close()
+  hands.delete(machine)
+}
+
 export async function addNamespace(machine: string): Promise<void> {
   const name = namespaceOf(machine)
+  // One of a namespace of this name before is of no use.
+  close(machine)
   await run('ip', ['netns', 'add', name])
   await ip(machine, ['link set lo up'])
   // A machine answers ARP for a device's own addresses alone and takes no route over a dead leg; a device that is
@@ -110,8 +128,7 @@ export async function addNamespace(machine: string): Promise<void> {
 
 export async function removeNamespace(machine: string): Promise<void> {
   // A process in it would keep it.
-  hands.get(machine)?.close()
-  hands.delete(machine)
+  close(machine)
   await attempt('ip', ['netns', 'del', namespaceOf(machine)])
 }
 
