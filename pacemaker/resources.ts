@@ -61,6 +61,8 @@ function properties({ cluster: { name, fencing } }: ClusterInput): Settings {
     'concurrent-fencing': true,
     'no-quorum-policy': 'stop',
     'symmetric-cluster': true,
+    // Pacemaker takes one step at a time on a node under load. A flood is no time for a slow fail-over.
+    'load-threshold': '1000%',
     // Failures expire with this grain.
     'cluster-recheck-interval': '60s',
   }
