@@ -130,8 +130,8 @@ const routerWatch = (router: string, input: ClusterInput): Primitive => ({
   kind: 'primitive',
   id: 'router',
   agent: 'ocf:pacemaker:ping',
-  // The attribute is set `dampen` after the last change, so that both gateways' answers are judged together.
-  parameters: { host_list: router, name: routerSeen, multiplier: 1, attempts: 2, timeout: 1, dampen: '2s' },
+  // Only a loss that lasts counts: in a flood answers are missed now and then, and moving would not help.
+  parameters: { host_list: router, name: routerSeen, multiplier: 1, attempts: 3, timeout: 1, dampen: '10s' },
   operations: operations(input),
 })
 
