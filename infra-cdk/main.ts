@@ -1,7 +1,9 @@
 /** The CDKTF app. `MILEPOST_SITE=lab` makes the stacks of that site alone; without it all sites' are made. */
+import { join, resolve } from 'node:path'
 import { variablesOf } from '#ansible/inventory.ts'
 import { App } from './cdk.ts'
 import { deploymentOf } from './site/deployment.ts'
+import { machinesFile, readMachines } from './site/machines.ts'
 import { planOf } from './site/plan-of.ts'
 import { releaseHash } from './site/release.ts'
 import { home } from './sites/home.ts'
@@ -9,6 +11,7 @@ import { sites } from './sites/index.ts'
 import { MachineStack } from './stacks/machine.ts'
 import { siteStacks } from './stacks/site-stack.ts'
 
+const state = resolve(process.env.MILEPOST_STATE ?? join(import.meta.dirname, '../.milepost'))
 const wanted = (name: string) => [undefined, '', name].includes(process.env.MILEPOST_SITE)
 const app = new App()
 try {
@@ -16,6 +19,7 @@ try {
   for (const [name, site] of Object.entries(sites)) {
     if (!wanted(name)) continue
     const { steps, hashes } = deploymentOf(planOf(site), {
+      machines: readMachines(machinesFile(state, name)),
       variablesOf: (plan, host) => variablesOf(plan, plan.servers.find((server) => server.name === host)!),
     })
     siteStacks(app, { site: name, steps, hashes })

@@ -1,18 +1,21 @@
-/** `npm run site -- show|check|diff|render|deploy|destroy SITE`: a site, from its description to running servers. */
+/** `npm run site -- check|show|render|diff|drift|deploy|destroy SITE`: a site, from its description to running servers. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { renderSummary } from '#infra/render/summary.ts'
 import { machinePlanOf } from '#infra/site/machine.ts'
+import { releaseHash } from '#infra/site/release.ts'
 import { site as homeSite } from '#infra/sites/home.ts'
 import { sites } from '#infra/sites/index.ts'
 import { stackId } from '#infra/stacks/site-stack.ts'
 import { type StackName, stackNames } from '#infra/stacks/steps.ts'
 import { cdktf } from './cdktf.ts'
+import { runAnsible } from './site/ansible.ts'
 import { apply, begin, prepare, remove } from './site/apply.ts'
 import { diffText } from './site/diff.ts'
 import { renderedFolder, writeFiles } from './site/folders.ts'
 
-import { planNamed, renderedFiles } from './site/site.ts'
+import { lookAtMachines } from './site/machines.ts'
+import { deploymentNamed, planNamed, renderedFiles } from './site/site.ts'
 
 const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, ...Object.keys(sites)].join(', ')}
 
@@ -20,6 +23,7 @@ const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, 
   show     prints the plan, and draws the racks: --svg FILE, --json for the plan as it is
   render   writes what is rendered of the plan: --to FOLDER
   diff     per host what a deploy would change since the last one; exit code 3 when there is anything
+  drift    asks the servers whether they still are as they were deployed; exit code 3 when one is not
   deploy   hardware, then cluster, then services; again: what changed or was left undone
   destroy  takes away what deploy made
   apply    SITE STEP: one step of a deploy, whatever the state says
@@ -71,6 +75,8 @@ async function main(): Promise<number> {
       say(text === '' ? `site ${name}: nothing to change` : text)
       return text === '' ? 0 : 3
     }
+    case 'drift':
+      return drift(name)
     case 'deploy':
       return deploy(name)
     case 'destroy': {
@@ -96,10 +102,35 @@ async function main(): Promise<number> {
   }
 }
 
+/** Whether somebody changed a server by hand since the deploy. */
+async function drift(name: string): Promise<number> {
+  const { steps } = deploymentNamed(name)
+  prepare(name)
+  let differing = 0
+  for (const playbook of new Set(steps.flatMap(({ playbooks }) => playbooks))) {
+    const recap = await runAnsible({
+      site: name,
+      playbooks: [playbook],
+      hosts: [],
+      variables: { node_service_release: releaseHash() },
+      check: true,
+    })
+    for (const { host, changed } of recap) if (changed > 0) say(`${host}: ${changed} differ (${playbook})`)
+    differing += recap.reduce((sum, { changed }) => sum + changed, 0)
+  }
+  say(
+    differing === 0
+      ? `site ${name}: its servers are as they were deployed`
+      : `${differing} differ: deploy, or apply a step`,
+  )
+  return differing === 0 ? 0 : 3
+}
+
 async function deploy(name: string): Promise<number> {
   const began = Date.now()
   // All that is wrong with the site is said before anything is touched.
   prepare(name)
+  await lookAtMachines(planNamed(name))
   const changed = await cdktf(
     'deploy',
     stackNames.map((stack) => stackId(name, stack)),

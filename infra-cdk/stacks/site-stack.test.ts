@@ -24,6 +24,7 @@ interface Synthesised {
   }
 }
 interface Options {
+  machines?: Record<string, string>
   release?: string
   codeOf?: (step: Step) => string
 }
@@ -38,11 +39,15 @@ const changed = (change: (copy: Mutable<Plan>) => void): Plan => {
   return copy
 }
 
-function synthesise(from: Plan, { release = 'r1', codeOf = () => 'code' }: Options = {}): Map<string, Synthesised> {
+function synthesise(
+  from: Plan,
+  { release = 'r1', machines = {}, codeOf = () => 'code' }: Options = {},
+): Map<string, Synthesised> {
   const outdir = mkdtempSync(join(tmpdir(), 'milepost-synth-'))
   try {
     const { steps, hashes } = deploymentOf(from, {
       release,
+      machines,
       codeOf,
       variablesOf: (of, host) => variablesOf(of, of.servers.find(({ name }) => name === host)!),
     })
@@ -98,6 +103,16 @@ test('each change touches only what it must', (t) => {
   t.deepEqual(touched(changed((copy) => (copy.servers[3]!.raid.name = 'md1'))), ['server-srv1'])
   t.deepEqual(touched(plan, { codeOf: ({ roles }) => (roles.includes('postgres') ? 'edited' : 'code') }), [
     'postgres-srv1',
+  ])
+})
+
+test('a server that was installed anew is given everything again, the others nothing', (t) => {
+  t.deepEqual(touched(plan, { machines: { srv2: 'another' } }), [
+    'channels',
+    'cluster',
+    'firewall-srv2',
+    'server-srv2',
+    'services-srv2',
   ])
 })
 

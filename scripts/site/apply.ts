@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { makeRelease } from '#ansible/release.ts'
 import { partOf, roleOfFile } from '#infra/render/blueprint.ts'
 import { nobody } from '#infra/site/deployment.ts'
-import { type StackName, type Step, stackNames } from '#infra/stacks/steps.ts'
+import type { StackName, Step } from '#infra/stacks/steps.ts'
 import { makeSecrets } from '../secrets.ts'
 import { state } from '../state.ts'
 import { runAnsible } from './ansible.ts'
@@ -77,5 +77,5 @@ export async function remove(site: string, stack: StackName): Promise<void> {
       new Map([...readFiles(folder)].filter(([path]) => !names.has(path) && !roles.has(roleOfFile(path)))),
     )
   }
-  say(`what ${stackNames.indexOf(stack) + 1}. stack ${stack} made is taken away`)
+  say(`what stack ${stack} made is taken away`)
 }

@@ -19,9 +19,12 @@ export function readFiles(folder: string): Map<string, string> {
   return new Map(paths.map((path) => [path, readFileSync(join(folder, path), 'utf8')]))
 }
 
-/** Brings a folder to hold exactly these files; each is replaced as a whole, one that is the same is left alone. */
-export function writeFiles(folder: string, files: Files): void {
-  const before = readFiles(folder)
+/**
+ * Brings a folder to hold these files; each is replaced as a whole, one that is the same is left alone.
+ * `others`: what becomes of the folder's other files.
+ */
+export function writeFiles(folder: string, files: Files, others: 'remove' | 'keep' = 'remove'): void {
+  const before = others === 'remove' ? readFiles(folder) : new Map<string, string>()
   for (const [path, text] of files) {
     if (before.get(path) === text) continue
     const file = join(folder, path)

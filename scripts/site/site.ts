@@ -3,9 +3,11 @@ import { inventoryOf, variablesOf } from '#ansible/inventory.ts'
 import type { Files } from '#infra/render/difference.ts'
 import { renderSite } from '#infra/render/render.ts'
 import { type Deployment, deploymentOf } from '#infra/site/deployment.ts'
+import { machinesFile, readMachines } from '#infra/site/machines.ts'
 import type { Plan } from '#infra/site/plan.ts'
 import { planOf } from '#infra/site/plan-of.ts'
 import { sites } from '#infra/sites/index.ts'
+import { state } from '../state.ts'
 
 /** The plan of a site by its name; throws with all its findings. */
 export function planNamed(name: string): Plan {
@@ -19,6 +21,7 @@ export function planNamed(name: string): Plan {
 
 export function deploymentNamed(name: string): Deployment {
   return deploymentOf(planNamed(name), {
+    machines: readMachines(machinesFile(state, name)),
     variablesOf: (plan, host) => variablesOf(plan, plan.servers.find((server) => server.name === host)!),
   })
 }

@@ -25,6 +25,7 @@ class ActionModule(ActionBase):
         # A run that was cut short may have written files whose handlers never ran: this one runs them.
         if (task_vars or {}).get('milepost_unfinished') and not self._task.check_mode and not result.get('failed'):
             result['changed'] = True
+            result['changed_files'] = [entry['dest'] for entry in args['files'] if not entry.get('directory')]
         return result
 
     def _entry(self, entry, task_vars):
