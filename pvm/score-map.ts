@@ -321,6 +321,9 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     power: [['external.powersource.voltage', 0.001]],
     battery: [['battery.voltage', 0.001]],
   },
+  pt60: {
+    battery: ['battery.level'],
+  },
   watch: {
     tempN: ['body.temperature'],
   },
