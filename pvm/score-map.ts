@@ -327,6 +327,11 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   watch: {
     tempN: ['body.temperature'],
   },
+  tzone: {
+    adcN: [['ain.N', 0.01]],
+    power: [['external.powersource.voltage', 0.01]],
+    tempN: [['temperature.sensor.N', 1, 0.1]],
+  },
   wialon: {
     cell_idN: ['gsm.cellid.N'],
     lacN: ['gsm.lac.N'],
