@@ -136,6 +136,7 @@ const names: Record<string, Name[]> = {
 
 /** What protocols call otherwise: attributes that are numbered or named after the protocol's own. */
 const ownNames: Record<string, Record<string, Name[]>> = {
+  adm: { fuelN: ['lls.level.N'], tempN: ['lls.temperature.N'] },
   aplicom: {
     odometer: [['can.vehicle.mileage', 0.001]],
     event: ['raw.brakes.event'],
