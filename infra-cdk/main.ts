@@ -7,7 +7,7 @@ import { machinesFile, readMachines } from './site/machines.ts'
 import { planOf } from './site/plan-of.ts'
 import { releaseHash } from './site/release.ts'
 import { home } from './sites/home.ts'
-import { sites } from './sites/index.ts'
+import { refused, sites } from './sites/index.ts'
 import { MachineStack } from './stacks/machine.ts'
 import { siteStacks } from './stacks/site-stack.ts'
 
@@ -16,6 +16,8 @@ const wanted = (name: string) => [undefined, '', name].includes(process.env.MILE
 const app = new App()
 try {
   if (wanted(home.name)) new MachineStack(app, { machine: home, release: releaseHash() })
+  const asked = refused[process.env.MILEPOST_SITE ?? '']
+  if (asked !== undefined) throw new Error(asked)
   for (const [name, site] of Object.entries(sites)) {
     if (!wanted(name)) continue
     const { steps, hashes } = deploymentOf(planOf(site), {

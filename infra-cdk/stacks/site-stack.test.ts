@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -147,11 +147,13 @@ test('no path of this machine and no secret is in the stacks', (t) => {
   t.notRegex(text, /password|token|authkey/i)
 })
 
-test('steps come after what they need', (t) => {
+test('steps come after what they need, and their playbooks are there', (t) => {
   const seen = new Set<string>()
+  const folder = join(import.meta.dirname, '../../ansible/playbooks')
   for (const step of stepsOf(plan)) {
     t.true(stackNames.includes(step.stack))
     for (const name of step.after) t.true(seen.has(name), `${step.name} before ${name}`)
+    for (const playbook of step.playbooks) t.true(existsSync(join(folder, `${playbook}.yml`)), playbook)
     seen.add(step.name)
   }
 })

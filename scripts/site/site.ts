@@ -6,15 +6,19 @@ import { type Deployment, deploymentOf } from '#infra/site/deployment.ts'
 import { machinesFile, readMachines } from '#infra/site/machines.ts'
 import type { Plan } from '#infra/site/plan.ts'
 import { planOf } from '#infra/site/plan-of.ts'
-import { sites } from '#infra/sites/index.ts'
+import { site as homeSite } from '#infra/sites/home.ts'
+import { refused, sites } from '#infra/sites/index.ts'
 import { state } from '../state.ts'
 
 /** The plan of a site by its name; throws with all its findings. */
 export function planNamed(name: string): Plan {
+  if (refused[name] !== undefined) throw new Error(refused[name])
+  if (name === homeSite.name)
+    throw new Error(`site ${name} is one machine without racks: use npm start, npm run diff, npm run destroy`)
   const site = sites[name]
   if (!site)
     throw new Error(
-      `there is no site "${name}" in infra-cdk/sites/index.ts; there are ${Object.keys(sites).join(', ')}`,
+      `there is no site "${name}" in infra-cdk/sites/index.ts; there are ${[homeSite.name, ...Object.keys(sites)].join(', ')}`,
     )
   return planOf(site)
 }
