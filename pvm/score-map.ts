@@ -267,6 +267,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   taip: {
     battery: [['external.powersource.voltage', 0.1]],
   },
+  skypatrol: { battery: ['battery.level'] },
   starLink: {
     sensorNTemp: ['ble.sensor.temperature.N'],
     sensorNHumidity: ['ble.sensor.humidity.N'],
