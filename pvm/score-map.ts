@@ -230,6 +230,8 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     tripStart: [['raw.trip.start', 0.001]],
   },
   khd: { fuelN: [['fuel.level.N', 100]] },
+  // The reference calls the two bits of the fix satellites; the battery is in percent.
+  autoFon: { battery: ['battery.level'], sat: ['position.satellites', 'gnss.state.enum'] },
   // HDOP in tenths, analogue inputs in hundredths of V; one tag.
   meitrack: {
     adcN: [['ain.N', 1, 0.01]],
