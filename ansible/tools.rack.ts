@@ -1,0 +1,141 @@
+/** The small tools that roles install, fed with what the kernel and the controllers say. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { folder } from './rack.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'milepost-tools-'))
+test.after.always(() => rmSync(work, { recursive: true, force: true }))
+
+const tool = (role: string, name: string) => join(folder, 'roles', role, 'files', name)
+function run(file: string, args: readonly string[], input = '') {
+  const { status, stdout, stderr } = spawnSync('/usr/bin/python3', ['-I', file, ...args], { encoding: 'utf8', input })
+  return { status, said: `${stdout}${stderr}`.trim() }
+}
+function write(name: string, text: string): string {
+  writeFileSync(join(work, name), text)
+  return join(work, name)
+}
+
+/** As ipmitool 1.8.19 prints it: a healthy supply, one that lost its input, one that failed, one that is not plugged in. */
+const power = (second: string) => `psu1 input       | 01h | ok  | 10.1 | Presence detected
+psu2 input       | 02h | ${second}
+PSU1 Power In    | 10h | ok  | 10.1 | 120 Watts
+`
+const config = write(
+  'power.json',
+  JSON.stringify({
+    supplies: [
+      { supply: 'psu1', feed: 'A' },
+      { supply: 'psu2', feed: 'B' },
+    ],
+    bmc: { address: '127.0.0.1', port: 1, user: 'admin', password_file: '/nonexistent' },
+  }),
+)
+
+test('power: a lost feed, a failed and a missing supply are named', (t) => {
+  const look = (second: string) =>
+    run(tool('power', 'milepost-power'), [config, '--from', write('sdr', power(second)), '--metrics', join(work, 'p')])
+  t.deepEqual(look('ok  | 10.2 | Presence detected'), { status: 0, said: 'psu1 on feed A, psu2 on feed B: fine' })
+  t.deepEqual(look('ok  | 10.2 | Presence detected, Power Supply AC lost'), {
+    status: 1,
+    said: '<2>psu2 on feed B has no input',
+  })
+  const figures = readFileSync(join(work, 'p'), 'utf8')
+  t.true(figures.includes('milepost_power_supply_up{supply="psu1",feed="A"} 1\n'))
+  t.true(figures.includes('milepost_power_supply_up{supply="psu2",feed="B"} 0\n'))
+  t.deepEqual(look('ok  | 10.2 | Presence detected, Failure detected'), { status: 1, said: '<2>psu2 on feed B failed' })
+  t.deepEqual(look('ns  | 10.2 | No Reading'), { status: 1, said: '<2>psu2 on feed B is not there' })
+})
+
+test('power: a controller that is silent is an alert of its own', (t) => {
+  const { status, said } = run(tool('power', 'milepost-power'), [config, '--metrics', join(work, 'silent')])
+  t.is(status, 2)
+  t.regex(said, /controller 127\.0\.0\.1 does not answer/)
+  t.true(readFileSync(join(work, 'silent'), 'utf8').includes('milepost_power_controller_up 0\n'))
+})
+
+/** As the kernel's bonding driver writes it. */
+const bonding = (second: string) => `Ethernet Channel Bonding Driver: v6.1.0
+
+Bonding Mode: fault-tolerance (active-backup)
+Primary Slave: eth0 (primary_reselect better)
+Currently Active Slave: eth0
+MII Status: up
+MII Polling Interval (ms): 100
+
+Slave Interface: eth0
+MII Status: up
+Speed: 10000 Mbps
+Link Failure Count: 0
+Permanent HW addr: 02:4d:50:00:01:0a
+
+Slave Interface: eth1
+MII Status: ${second}
+Speed: 10000 Mbps
+Link Failure Count: 3
+Permanent HW addr: 02:4d:50:00:01:0b
+`
+
+test('bond: a leg that is down is named, and which one carries', (t) => {
+  const look = (second: string) => {
+    write('bond0', bonding(second))
+    return run(tool('bond', 'milepost-bond'), ['bond0', '--proc', work, '--metrics', join(work, 'b')])
+  }
+  t.deepEqual(look('up'), { status: 0, said: 'bond0: eth0, eth1 are up, eth0 in use' })
+  t.deepEqual(look('down'), { status: 1, said: '<2>bond0: eth1 is down or missing, eth0 carries' })
+  const figures = readFileSync(join(work, 'b'), 'utf8')
+  t.true(figures.includes('milepost_bond_leg_up{bond="bond0",leg="eth1"} 0\n'))
+  t.true(figures.includes('milepost_bond_leg_failures_total{bond="bond0",leg="eth1"} 3\n'))
+  t.is(run(tool('bond', 'milepost-bond'), ['bond9', '--proc', work]).status, 2)
+})
+
+test('mirror: /proc/mdstat is understood, whole, failed and while it is rebuilt', (t) => {
+  const script = `
+import importlib.machinery, importlib.util, json, sys
+loader = importlib.machinery.SourceFileLoader('mirror', ${JSON.stringify(tool('raid1', 'milepost-mirror'))})
+module = importlib.util.module_from_spec(importlib.util.spec_from_loader('mirror', loader))
+sys.dont_write_bytecode = True
+loader.exec_module(module)
+now = {'drives': {'A': {'bay': 0, 'device': 'sda'}, 'B': {'bay': 1, 'device': json.loads(sys.argv[1])}}, 'arrays': module.parse_mdstat(sys.stdin.read())}
+print(json.dumps([now['arrays'], module.faults(now), module.drive_of('sdb2'), module.drive_of('nvme0n1p2')]))
+`
+  const look = (text: string, second: string | null) => {
+    const args = ['-c', script, JSON.stringify(second)]
+    const { stdout, stderr } = spawnSync('/usr/bin/python3', args, { encoding: 'utf8', input: text })
+    t.is(stderr, '')
+    return JSON.parse(stdout)
+  }
+  const head = 'Personalities : [raid1]\n'
+  const tail = '      bitmap: 0/1 pages [0KB], 65536KB chunk\n\nunused devices: <none>\n'
+  const whole = `${head}md0 : active raid1 sdb2[1] sda2[0]\n      4189184 blocks super 1.2 [2/2] [UU]\n${tail}`
+  const [arrays, faults, drive, nvme] = look(whole, 'sdb')
+  t.deepEqual(arrays, {
+    md0: { members: { sdb2: '', sda2: '' }, wanted: 2, working: 2, action: null, percent: null },
+  })
+  t.deepEqual([faults, drive, nvme], [[], 'sdb', 'nvme0n1'])
+  const failed = `${head}md0 : active raid1 sdb2[1](F) sda2[0]\n      4189184 blocks super 1.2 [2/1] [U_]\n${tail}`
+  t.deepEqual(look(failed, 'sdb')[1], ['md0: sdb2 failed', 'md0: 1 of 2 drives work'])
+  const rebuilt = `${head}md0 : active raid1 sdb2[2] sda2[0]\n      4189184 blocks super 1.2 [2/1] [U_]\n      [==>....]  recovery = 12.6% (528/4189) finish=0.2min speed=10K/sec\n${tail}`
+  t.deepEqual(look(rebuilt, 'sdb')[1], ['md0: 1 of 2 drives work, recovery 12.6 %'])
+  t.deepEqual(look(whole, null)[1], ['drive B in bay 1 is not there'])
+  t.deepEqual(look(head, 'sdb')[1], ['there is no mirror'])
+})
+
+test('every tool says how it is used', (t) => {
+  for (const [role, name] of [
+    ['gateway', 'milepost-distribute'],
+    ['gateway', 'milepost-list'],
+    ['node_service', 'milepost-watch'],
+    ['power', 'milepost-power'],
+    ['bond', 'milepost-bond'],
+    ['raid1', 'milepost-mirror'],
+    ['archive', 'milepost-archive'],
+  ] as const) {
+    const { status, said } = run(tool(role, name), ['--help'])
+    t.is(status, 0, name)
+    t.regex(said, /usage: /, name)
+  }
+})
