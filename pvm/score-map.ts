@@ -181,6 +181,7 @@ const ownNames: Record<string, Record<string, Name[]>> = {
       [`fuel.volume.${n}`, 0.1],
     ]),
   },
+  gl200Binary: { power: [['external.powersource.voltage', 1, 0.001]] },
   globalSat: { battery: ['battery.voltage', 'external.powersource.voltage'] },
   galileo: {
     temp1: ['can.engine.coolant.temperature'],
