@@ -1,3 +1,4 @@
+import { dirname, relative } from 'node:path'
 import type { Description, Expression, NameParts, Place, Statement, Target } from './ast.ts'
 import { functionNames } from './functions.ts'
 import { fail, type Source } from './lexer.ts'
@@ -41,6 +42,8 @@ export class CodeWriter {
   readonly #description: Description
   readonly #sources: Map<string, Source>
   #source: Source
+  /** Files are named from where the description is. */
+  readonly #folder: string
   readonly #constants = new Map<string, number>()
   readonly #slots = new Map<string, number>()
   readonly #tables = new Map<string, number>()
@@ -59,6 +62,7 @@ export class CodeWriter {
     this.#description = description
     this.#sources = sources
     this.#source = main
+    this.#folder = dirname(main.file)
   }
 
   /** All sub-routines, tables, enums and commands. */
@@ -366,7 +370,7 @@ export class CodeWriter {
   #block(body: Statement[], depth: number): void {
     if (depth > depth_max) fail(this.#source, body[0] ?? { line: 1, column: 1 }, 'blocks are nested too deeply')
     for (const statement of body) {
-      const file = this.#source.file.replace(/^.*[/\\]/, '')
+      const file = relative(this.#folder, this.#source.file).replaceAll('\\', '/')
       this.program.lines.set(this.program.code.length, `${file}:${statement.line}`)
       this.#statement(statement, depth + 1)
     }

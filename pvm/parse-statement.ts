@@ -2,6 +2,38 @@ import type { Expression, FlagItem, Key, Place, Statement } from './ast.ts'
 import { ExpressionParser } from './parse-expression.ts'
 import { place } from './reader.ts'
 
+/** Words that begin a statement. */
+export const statementNames = [
+  'skip',
+  'seek',
+  'pass',
+  'match',
+  'within',
+  'each',
+  'fields',
+  'field',
+  'window',
+  'inside',
+  'repeat',
+  'while',
+  'if',
+  'try',
+  'switch',
+  'flags',
+  'message',
+  'call',
+  'lookup',
+  'reply',
+  'login',
+  'packet',
+  'answer',
+  'fail',
+  'close',
+  'return',
+  'break',
+  'discard',
+]
+
 /** Statements and blocks. */
 export class StatementParser extends ExpressionParser {
   readonly #statements: Record<string, (here: Place) => Statement> = {

@@ -4,6 +4,9 @@ import { fixedKinds, type Kind } from './opcodes.ts'
 import { StatementParser } from './parse-statement.ts'
 import { place, Reader } from './reader.ts'
 
+/** Words that begin a section of a file. */
+export const sectionNames = ['use', 'protocol', 'frame', 'table', 'enum', 'session', 'sub', 'command']
+
 type Include = (path: string, refuse: (message: string) => never) => void
 type Constant = number | string | boolean | null
 
@@ -45,7 +48,7 @@ class Parser extends StatementParser {
       const token = reader.peek()
       if (token.type === 'end') return
       const section = token.type === 'name' && Object.hasOwn(sections, token.text) ? sections[token.text] : undefined
-      if (!section) reader.wrong(Object.keys(sections).join(', '))
+      if (!section) reader.wrong(sectionNames.join(', '))
       reader.take()
       section?.()
     }

@@ -7,6 +7,7 @@ import { loadProtocol, protocolNames } from './protocols.ts'
 import type { Message } from './runtime.ts'
 import { carried } from './score-map.ts'
 import { Session } from './session.ts'
+import type { Tracer } from './trace.ts'
 
 /** A position as the reference vectors give it. */
 export interface Reference {
@@ -83,8 +84,12 @@ export function differences(message: Message, wanted: Reference): string[] {
 }
 
 /** A session for the tools: a recording may begin behind the log-in, unless the protocol says `login first`. */
-export function toolSession(program: Program, ident = 'unknown', now?: () => number): Session {
-  const options = { ...(program.header.login === 'first' ? {} : { ident }), ...(now ? { now } : {}) }
+export function toolSession(program: Program, ident = 'unknown', now?: () => number, tracer?: Tracer): Session {
+  const options = {
+    ...(tracer ? { tracer } : {}),
+    ...(program.header.login === 'first' ? {} : { ident }),
+    ...(now ? { now } : {}),
+  }
   return new Session(program, options)
 }
 

@@ -4,6 +4,7 @@ import { type FoundPacket, Framer, unescaped } from './frames.ts'
 import { executorOf } from './jit.ts'
 import type { Frame, Program } from './program.ts'
 import { type Execute, type MachineState, type Message, Runtime } from './runtime.ts'
+import type { Tracer } from './trace.ts'
 import type { Value } from './values.ts'
 import { interpret } from './vm.ts'
 
@@ -16,6 +17,8 @@ export interface SessionOptions {
   ident?: string
   /** Run by the reference interpreter instead of generated code; default: false. */
   interpret?: boolean
+  /** Follows the interpreter. */
+  tracer?: Tracer
 }
 
 /** One packet of a device and what is to be done about it. */
@@ -48,7 +51,11 @@ export class Session {
   constructor(program: Program, options: SessionOptions = {}) {
     this.#program = program
     const { authorize = () => true, now = () => Date.now() / 1000, ident } = options
-    this.#execute = options.interpret ? (entry, machine) => interpret(program, entry, machine) : executorOf(program)
+    const { tracer } = options
+    this.#execute =
+      options.interpret || tracer
+        ? (entry, machine) => interpret(program, entry, machine, machine.measuring ? undefined : tracer)
+        : executorOf(program)
     this.#state = {
       ident,
       accepted: ident !== undefined,

@@ -5,6 +5,7 @@ import { depth_max, stack_max } from './limits.ts'
 import { type FixedKind, kinds, opcode, type SizedKind, writes } from './opcodes.ts'
 import type { Program } from './program.ts'
 import type { Mark, Runtime } from './runtime.ts'
+import type { Tracer } from './trace.ts'
 import { holds, operators, type Value } from './values.ts'
 
 const op = (name: string) => opcode(name).code
@@ -71,16 +72,18 @@ interface Handler {
 }
 
 /** Runs `program` from `entry` on the machine's packet. Throws Fault for what the packet does wrong. */
-export function interpret(program: Program, entry: number, m: Runtime): void {
+export function interpret(program: Program, entry: number, m: Runtime, tracer?: Tracer): void {
   m.load()
+  tracer?.begin(m)
   try {
-    run(program, entry, m)
+    run(program, entry, m, tracer)
   } finally {
     m.keep()
+    tracer?.end(m)
   }
 }
 
-function run(program: Program, entry: number, m: Runtime): void {
+function run(program: Program, entry: number, m: Runtime, tracer: Tracer | undefined): void {
   const { code, constants, tables, enums } = program
   const stack: Value[] = []
   const returns: number[] = []
@@ -99,6 +102,7 @@ function run(program: Program, entry: number, m: Runtime): void {
     at = address
   }
   const step = (): boolean => {
+    tracer?.before(at, m, stack)
     const instruction = operand()
     switch (instruction) {
       case HALT:
@@ -301,6 +305,7 @@ function run(program: Program, entry: number, m: Runtime): void {
       at = handler.address
       stack.length = handler.stack
       returns.length = handler.returns
+      tracer?.caught(handler.stack, m)
     }
   }
 }
