@@ -1,15 +1,18 @@
-/** Every example of docs/pvm/language.md, and its table of functions against the one that the machine has. */
+/** Every example of the language's documents, and their tables against those that the machine has. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { commands } from './commands.ts'
 import { compile } from './compile.ts'
 import { functions } from './functions.ts'
 import { fuzzProgram } from './fuzz.ts'
 import { sourceOf } from './jit.ts'
 import { bytesOf, lineAnswer, parseLine } from './lines.ts'
+import { opcodes } from './opcodes.ts'
 import { Session } from './session.ts'
 
-const document = readFileSync(join(import.meta.dirname, '../docs/pvm/language.md'), 'utf8')
+const read = (name: string) => readFileSync(join(import.meta.dirname, '../docs/pvm', name), 'utf8')
+const document = read('language.md')
 const now = () => 1_700_000_000
 
 interface Example {
@@ -21,7 +24,7 @@ interface Example {
 }
 
 /** The examples: a block `pvm`, then blocks `in`, `out` and `reply`. */
-function examples(): Example[] {
+function examples(document: string): Example[] {
   const found: Example[] = []
   for (const match of document.matchAll(/^```(pvm|in|out|reply)\n(.*?)^```$/gms)) {
     const [, kind, body = ''] = match
@@ -52,8 +55,10 @@ function whole(code: string): string {
   return /^sub packet/m.test(code) ? start + code : `${start}sub packet {\nlogin "1"\n${code}}\n`
 }
 
-for (const example of examples()) {
-  test(`language.md:${example.line}`, (t) => {
+const all = ['language.md', 'tutorial.md'].flatMap((file) => examples(read(file)).map((example) => ({ file, example })))
+
+for (const { file, example } of all) {
+  test(`${file}:${example.line}`, (t) => {
     const program = compile('example.pvm', whole(example.code))
     const session = new Session(program, { now })
     const packets = example.in.flatMap((line) => {
@@ -86,4 +91,19 @@ test('the language reference lists every function with its meaning', (t) => {
   )
   const table = `| function | values | gives |\n| --- | --- | --- |\n${rows.join('\n')}\n`
   t.true(document.includes(table), `docs/pvm/language.md should end with:\n${table}`)
+})
+
+test('the reference of the machine lists every instruction as the machine has it', (t) => {
+  const rows = opcodes.map(
+    ({ name, operands, takes, leaves, meaning }) =>
+      `| \`${name}\` | ${[...operands].join(' ') || ' '} | ${takes < 0 ? 'n' : takes} → ${leaves} | ${meaning} |`,
+  )
+  const table = `| name | operands | stack | what |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n`
+  t.true(read('machine.md').includes(table), `docs/pvm/machine.md should end with:\n${table}`)
+})
+
+test('the commands of the documents exist', (t) => {
+  for (const file of ['language.md', 'tutorial.md', 'machine.md'])
+    for (const [, command = ''] of read(file).matchAll(/npm run -s pvm -- (\w+)/g))
+      t.true(Object.hasOwn(commands, command), `${file}: pvm ${command}`)
 })
