@@ -45,6 +45,15 @@ const broken: [string, Partial<Change>, string[]][] = [
     machine('gw2', { links: ['a'] }),
     ['server gw2: bond0 has 1 link; a bond has two', 'server gw2: no link goes to side b, where network cluster-b is'],
   ],
+  [
+    'gateways that differ',
+    machine('gw2', { bond: 'team0' }),
+    [
+      'server gw2: network lan is on team0, but on bond0 of gw1; gateways need the same devices',
+      'server gw2: network bmc is on team0.40, but on bond0.40 of gw1; gateways need the same devices',
+      'server gw2: network external is on team0.20, but on bond0.20 of gw1; gateways need the same devices',
+    ],
+  ],
   ['one drive', machine('arc1', { drives: 1 }), ['server arc1: mirror md0 has 1 drive; the system is on two']],
   [
     'no BMC',

@@ -72,7 +72,7 @@ function census(site: Site): string[] {
     const feeds = new Set(all(rack, Pdu).map(({ feed }) => feed.name))
     if (feeds.size < 2) found.push(`rack ${rack.name}: its PDUs bring ${words(feeds.size, 'feed')}; it needs two`)
   }
-  found.push(...unreached(site))
+  found.push(...unreached(site), ...gatewaysAlike(site))
   for (const server of all(site, Server)) {
     if (server.role !== 'gateway') continue
     for (const { name, network } of all(site, VirtualAddress))
@@ -80,6 +80,30 @@ function census(site: Site): string[] {
         found.push(`server ${server.name}: it has no address on network ${network.name} of virtual address ${name}`)
   }
   return found
+}
+
+/** Virtual addresses and rules name one device for both gateways. */
+function gatewaysAlike(site: Site): string[] {
+  const [first, ...others] = all(site, Server).filter(({ role, bonds }) => role === 'gateway' && bonds.length === 1)
+  if (!first) return []
+  const on = (server: Server, network: Network) => {
+    try {
+      return server.deviceOn(network).device
+    } catch {
+      // The server's own check says which link is missing.
+      return undefined
+    }
+  }
+  return others.flatMap((server) =>
+    first.addresses.flatMap(({ network }) => {
+      const [wanted, found] = [on(first, network), on(server, network)]
+      return wanted === undefined || found === undefined || wanted === found
+        ? []
+        : [
+            `server ${server.name}: network ${network.name} is on ${found}, but on ${wanted} of ${first.name}; gateways need the same devices`,
+          ]
+    }),
+  )
 }
 
 /** Switches that no cable joins to the first one. */

@@ -31,6 +31,7 @@ export interface Machine {
   links: ('a' | 'b')[]
   /** PDUs of its power supplies. */
   supplies: ('a' | 'b')[]
+  bond: string
   drives: number
   bmc: boolean
   /** Host number of its address on lan; the other networks follow `place`. */
@@ -57,6 +58,7 @@ export interface Change {
 const usual: Omit<Machine, 'role' | 'unit' | 'lan' | 'place'> = {
   links: ['a', 'b'],
   supplies: ['a', 'b'],
+  bond: 'bond0',
   drives: 2,
   bmc: true,
 }
@@ -115,7 +117,7 @@ export function siteWith(change: Partial<Change> = {}): Site {
     const others = [clusterA, clusterB, bmc, ...(role === 'gateway' ? [external] : [])]
     const addresses = [lan.address(machine.lan), ...others.map((network) => network.address(10 + place))]
     const server = new Server(rack, name, { role, unit, height, addresses })
-    new BondedNic(server, 'bond0', {
+    new BondedNic(server, machine.bond, {
       legs: machine.links.map((side, index) => ({
         nic: `eth${index}`,
         mac: `02:00:00:00:0${place}:0${index}`,
