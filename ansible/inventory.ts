@@ -129,7 +129,10 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
     ...(server.role === 'gateway' ? {} : { firewall_accept: accepted(plan, server) }),
     metrics_address: lan,
     logs_address: lan,
-    ...(instances.length > 0 ? { node_service_instances: instances } : {}),
+    // On the archive node Pacemaker starts them, when the servers are gone.
+    ...(instances.length > 0
+      ? { node_service_instances: instances, node_service_started: server.role !== 'archive' }
+      : {}),
     ...(database ? { postgres_address: database.address, postgres_memory_mb: database.limits.memory_mb } : {}),
     ...(server.role === 'gateway' ? gatewayVariables(plan) : {}),
   }
