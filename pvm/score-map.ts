@@ -329,6 +329,9 @@ const ownNames: Record<string, Record<string, Name[]>> = {
   pt60: {
     battery: ['battery.level'],
   },
+  maestro: {
+    battery: ['external.powersource.voltage'],
+  },
   watch: {
     tempN: ['body.temperature'],
   },
