@@ -1,6 +1,8 @@
 /** The small tools that roles install, fed with what the kernel and the controllers say. */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -122,6 +124,52 @@ print(json.dumps([now['arrays'], module.faults(now), module.drive_of('sdb2'), mo
   t.deepEqual(look(rebuilt, 'sdb')[1], ['md0: 1 of 2 drives work, recovery 12.6 %'])
   t.deepEqual(look(whole, null)[1], ['drive B in bay 1 is not there'])
   t.deepEqual(look(head, 'sdb')[1], ['there is no mirror'])
+})
+
+test('watch: an instance that answered once and then is silent is killed; one that answers is not', async (t) => {
+  let silent = false
+  const servers = [
+    createServer((_request, response) => silent || response.end()),
+    createServer((_request, response) => response.end()),
+  ]
+  for (const server of servers) await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const ports = Object.fromEntries(servers.map((server, n) => [`tg-${n + 1}`, (server.address() as AddressInfo).port]))
+  const instances = Object.fromEntries(Object.keys(ports).map((name) => [name, '127.0.0.1']))
+  // systemctl as the watch uses it: each unit has been running since the machine's start; what is killed is written down.
+  const bin = join(work, 'bin')
+  mkdirSync(bin)
+  const killed = join(work, 'killed')
+  const script = `#!/bin/sh
+if [ "$1" = show ]; then
+  shift 3
+  for unit in "$@"; do printf 'ActiveState=active\nExecMainStartTimestampMonotonic=1\n\n'; done
+else echo "$*" >> ${killed}; fi
+`
+  writeFileSync(join(bin, 'systemctl'), script)
+  chmodSync(join(bin, 'systemctl'), 0o755)
+  const config = write('watch.json', JSON.stringify({ hang_s: 1, instances, ports }))
+  const watch = spawn('/usr/bin/python3', ['-I', tool('node_service', 'milepost-watch'), config], {
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
+  })
+  try {
+    let asked = 0
+    servers[0]!.on('request', () => asked++)
+    const until = async (condition: () => boolean) => {
+      for (const end = Date.now() + 60_000; !condition() && Date.now() < end; )
+        await new Promise((done) => setTimeout(done, 50))
+    }
+    await until(() => asked > 0)
+    silent = true
+    await until(() => existsSync(killed))
+    t.is(readFileSync(killed, 'utf8').split('\n')[0], 'kill --signal SIGKILL milepost@tg-1.service')
+    t.false(readFileSync(killed, 'utf8').includes('tg-2'))
+  } finally {
+    watch.kill('SIGKILL')
+    for (const server of servers) {
+      server.closeAllConnections()
+      server.close()
+    }
+  }
 })
 
 test('every tool says how it is used', (t) => {
