@@ -63,6 +63,8 @@ function properties({ cluster: { name, fencing } }: ClusterInput): Settings {
     'symmetric-cluster': true,
     // Pacemaker takes one step at a time on a node under load. A flood is no time for a slow fail-over.
     'load-threshold': '1000%',
+    // Quicker than no delay: without it the controller finds its own updates under way, and sleeps a second (2.1.5).
+    'transition-delay': '100ms',
     // Failures expire with this grain.
     'cluster-recheck-interval': '60s',
   }
