@@ -14,6 +14,8 @@ export interface Drill {
   readonly name: string
   /** In words, for people. */
   readonly what: string
+  /** Longest time in which no new connection may come about; ms. */
+  readonly outage_max_ms: number
   /** Longest silence of the whole fleet that is allowed; ms. */
   readonly silence_max_ms: number
   /** Whether every device's connection must survive. */
@@ -25,6 +27,8 @@ export interface Drill {
 
 /** With fencing: detection, the BMC's "off", the start elsewhere. */
 const failover_max_ms = 3_000
+/** Devices that are connected repeat 0.2, 0.6, 1.4, 3.0 and 6.2 s after their last packet: after an outage of 3 s the next one counts. */
+const repeat_max_ms = 3_500
 /** A bond looks each 100 ms; a retransmission of TCP comes on top. */
 const bond_max_ms = 1_000
 /** An orderly move: stop here, start there. */
@@ -63,13 +67,15 @@ export const drills: readonly Drill[] = [
   {
     name: 'gateway',
     what: 'the active gateway loses its power',
-    silence_max_ms: failover_max_ms,
+    outage_max_ms: failover_max_ms,
+    silence_max_ms: repeat_max_ms,
     keepsConnections: true,
     strike: ({ active }) => hardware.power(active, 'off'),
   },
   {
     name: 'cable',
     what: 'the active gateway loses one of its two cables',
+    outage_max_ms: bond_max_ms,
     silence_max_ms: bond_max_ms,
     keepsConnections: true,
     strike: ({ plan, active }) => hardware.pull(`${active}:${firstLeg(plan, active)}`),
@@ -78,6 +84,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'switch',
     what: 'one of two switches dies',
+    outage_max_ms: bond_max_ms,
     silence_max_ms: bond_max_ms,
     keepsConnections: true,
     strike: ({ plan }) => hardware.pull(plan.racks[0]!.switches[0]!.name),
@@ -86,7 +93,8 @@ export const drills: readonly Drill[] = [
   {
     name: 'isolation',
     what: 'the active gateway loses both cables and is fenced through its BMC',
-    silence_max_ms: failover_max_ms,
+    outage_max_ms: failover_max_ms,
+    silence_max_ms: repeat_max_ms,
     keepsConnections: true,
     strike: async ({ plan, active }) => {
       const { members } = plan.servers.find(({ name }) => name === active)!.bond
@@ -100,6 +108,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'feed',
     what: 'one of two power feeds fails, and its switch with it',
+    outage_max_ms: bond_max_ms,
     silence_max_ms: bond_max_ms,
     keepsConnections: true,
     strike: ({ plan }) => hardware.pull(`feed:${plan.feeds[0]!.name}`),
@@ -108,7 +117,8 @@ export const drills: readonly Drill[] = [
   {
     name: 'pacemaker',
     what: 'Pacemaker is stopped on the active gateway',
-    silence_max_ms: move_max_ms,
+    outage_max_ms: move_max_ms,
+    silence_max_ms: repeat_max_ms,
     keepsConnections: true,
     strike: async ({ cluster, active }) => void (await cluster.enter(active, ['systemctl', 'stop', 'pacemaker'])),
     mend: async ({ cluster, active }) => void (await cluster.enter(active, ['systemctl', 'start', 'pacemaker'])),
@@ -116,13 +126,15 @@ export const drills: readonly Drill[] = [
   {
     name: 'hang',
     what: 'the active gateway hangs: its kernel goes on, its processes do not',
-    silence_max_ms: failover_max_ms,
+    outage_max_ms: failover_max_ms,
+    silence_max_ms: repeat_max_ms,
     keepsConnections: true,
     strike: ({ active }) => hardware.freeze(active),
   },
   {
     name: 'tg',
     what: 'kill -9 of every tg of one server',
+    outage_max_ms: process_max_ms,
     silence_max_ms: process_max_ms,
     keepsConnections: false,
     strike: killProcesses('tg'),
@@ -130,6 +142,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'tgctl',
     what: 'kill -9 of tgctl on one server',
+    outage_max_ms: process_max_ms,
     silence_max_ms: process_max_ms,
     keepsConnections: true,
     strike: killProcesses('tgctl'),
@@ -137,6 +150,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'prod',
     what: 'kill -9 of PROD on one server',
+    outage_max_ms: process_max_ms,
     silence_max_ms: process_max_ms,
     keepsConnections: true,
     strike: killProcesses('prod'),
@@ -144,6 +158,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'server',
     what: 'a server of services loses its power',
+    outage_max_ms: process_max_ms,
     silence_max_ms: process_max_ms,
     keepsConnections: false,
     strike: ({ plan }) => hardware.power(lastHost(plan, 'tg'), 'off'),
@@ -151,6 +166,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'data-server',
     what: 'the server of the message database loses its power',
+    outage_max_ms: boot_max_ms,
     silence_max_ms: boot_max_ms,
     keepsConnections: false,
     strike: ({ plan }) => hardware.power(hostsOf(plan, 'mdb')[0]!, 'off'),
@@ -158,6 +174,7 @@ export const drills: readonly Drill[] = [
   {
     name: 'rack',
     what: 'all power fails and comes back',
+    outage_max_ms: boot_max_ms,
     silence_max_ms: boot_max_ms,
     keepsConnections: false,
     strike: async ({ plan }) => {

@@ -2,6 +2,7 @@
  * The fleet of a drill: devices that send through the external address, a client that reads back what they sent. Runs where
  * devices are; started and asked by `Fleet` (fleet-client.ts) over the channel between the two processes.
  */
+import { connect } from 'node:net'
 import { Device, Tally } from '../devices/device.ts'
 import { encoderOf, identOf } from '../devices/index.ts'
 import { type Channel, rest, type Site } from '../devices/site.ts'
@@ -28,6 +29,8 @@ export interface FleetReport {
   reconnects: number[]
   pending: number
   made: number
+  /** When each connection was begun that came about; ms since 1970. */
+  reached: number[]
 }
 
 export type Question =
@@ -43,6 +46,9 @@ const batch = 20
 /** A record that is acknowledged in one drill may be this much older than the drill. */
 const waiting_s_max = 300
 const tick_ms = 10
+/** A new connection this often, given up after so long: what a device that just comes would find. */
+const probe_every_ms = 50
+const probe_time_max_ms = 250
 const read_time_max_ms = 60_000
 const read_count_max = 10_000_000
 
@@ -52,6 +58,7 @@ let tallies: Tally[] = []
 let acknowledgements: number[][] = []
 let ledger = new Set<string>()
 let from_s = 0
+let reached: number[] = []
 let driving = false
 /** When each device makes its next record. */
 let due: number[] = []
@@ -94,6 +101,26 @@ function start(wanted: FleetOptions): void {
       device.send()
     }
   }, tick_ms)
+  probe(0)
+}
+
+/** Looks all the time whether the external address takes connections. */
+function probe(turn: number): void {
+  const { host, network, channels } = options
+  const began = Date.now()
+  const socket = connect({
+    host,
+    port: channels[turn % channels.length]!.port,
+    localAddress: `${network}.${1 + (turn % 250)}`,
+  })
+  const timer = setTimeout(() => socket.destroy(), probe_time_max_ms)
+  socket.on('connect', () => {
+    reached.push(began)
+    socket.destroy()
+  })
+  socket.on('error', () => {})
+  socket.on('close', () => clearTimeout(timer))
+  setTimeout(() => probe(turn + 1), probe_every_ms)
 }
 
 const pending = () => devices.reduce((sum, device) => sum + device.pending, 0)
@@ -104,6 +131,7 @@ function report(): FleetReport {
     reconnects: tallies.map((tally) => tally.reconnects),
     pending: pending(),
     made: tallies.reduce((sum, tally) => sum + tally.made, 0),
+    reached: reached.toSorted((a, b) => a - b),
   }
 }
 
@@ -132,6 +160,7 @@ function forget(): void {
   due = due.map((_, i) => Date.now() + (i * 1000) / options.rate / devices.length)
   driving = true
   ledger = new Set()
+  reached = []
   acknowledgements = acknowledgements.map(() => [])
   from_s = Date.now() / 1000 - waiting_s_max
 }

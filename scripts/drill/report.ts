@@ -8,6 +8,7 @@ const seconds = (ms: number) => (ms / 1000).toFixed(2)
 export const reportHead = [
   'drill',
   '',
+  'outage s',
   'silence s',
   'connection p50 s',
   'max s',
@@ -20,11 +21,22 @@ export const reportHead = [
 ]
 
 export function reportRow(result: DrillResult): (string | number)[] {
-  const { drill, silence_ms, connection_p50_ms, connection_max_ms, kept, devices, comparison, redundant_ms, faults } =
-    result
+  const {
+    drill,
+    outage_ms,
+    silence_ms,
+    connection_p50_ms,
+    connection_max_ms,
+    kept,
+    devices,
+    comparison,
+    redundant_ms,
+    faults,
+  } = result
   return [
     drill.name,
     faults.length === 0 ? 'ok' : 'FAILED',
+    seconds(outage_ms),
     seconds(silence_ms),
     seconds(connection_p50_ms),
     seconds(connection_max_ms),
@@ -46,11 +58,15 @@ export function reportText(results: readonly DrillResult[]): string {
     .filter(({ length }) => length > 1)
   if (repeated.length > 0) {
     const rows = repeated.map((runs) => {
+      const outages = runs.map(({ outage_ms }) => outage_ms)
       const silences = runs.map(({ silence_ms }) => silence_ms)
       return [
         runs[0]!.drill.name,
         runs.length,
         runs.filter(({ faults }) => faults.length === 0).length,
+        seconds(percentile(outages, 0.5)),
+        seconds(percentile(outages, 0.95)),
+        seconds(Math.max(...outages)),
         seconds(percentile(silences, 0.5)),
         seconds(percentile(silences, 0.95)),
         seconds(Math.max(...silences)),
@@ -58,7 +74,25 @@ export function reportText(results: readonly DrillResult[]): string {
         runs.reduce((sum, { comparison }) => sum + comparison.lost, 0),
       ]
     })
-    text.push('', table(['drill', 'times', 'ok', 'silence p50 s', 'p95 s', 'max s', 'acknowledged', 'lost'], rows))
+    text.push(
+      '',
+      table(
+        [
+          'drill',
+          'times',
+          'ok',
+          'outage p50 s',
+          'p95 s',
+          'max s',
+          'silence p50 s',
+          'p95 s',
+          'max s',
+          'acknowledged',
+          'lost',
+        ],
+        rows,
+      ),
+    )
   }
   return text.join('\n')
 }

@@ -11,6 +11,8 @@ export interface DrillResult {
   drill: Drill
   /** Gateway that was active before. */
   active: string
+  /** Longest time in which no new connection came about. */
+  outage_ms: number
   silence_ms: number
   connection_p50_ms: number
   connection_max_ms: number
@@ -117,9 +119,12 @@ export async function runDrill(
     const comparison = await fleet.settle()
     audit.stop()
     const { fleet_ms, connection_ms } = silencesOf(after.acknowledgements, from, to)
+    const outage_ms = silencesOf([after.reached], from, to).fleet_ms
     const kept = after.reconnects.filter((count, i) => count === before.reconnects[i]).length
     const faults = [...audit.doubles]
     const devices = after.reconnects.length
+    if (outage_ms > drill.outage_max_ms)
+      faults.push(`${(outage_ms / 1000).toFixed(2)} s of outage, ${drill.outage_max_ms / 1000} s are allowed`)
     if (fleet_ms > drill.silence_max_ms)
       faults.push(`${(fleet_ms / 1000).toFixed(2)} s of silence, ${drill.silence_max_ms / 1000} s are allowed`)
     if (drill.keepsConnections && kept < devices) faults.push(`${devices - kept} of ${devices} connections were lost`)
@@ -130,6 +135,7 @@ export async function runDrill(
     return {
       drill,
       active,
+      outage_ms,
       silence_ms: fleet_ms,
       connection_p50_ms: percentile(connection_ms, 0.5),
       connection_max_ms: Math.max(...connection_ms),
