@@ -44,6 +44,7 @@ export const cached: readonly string[] = [
   'curl',
   'ethtool',
   'fence-agents',
+  'gdisk',
   'iputils-arping',
   'ipmitool',
   'jq',
