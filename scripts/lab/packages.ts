@@ -44,7 +44,6 @@ export const cached: readonly string[] = [
   'curl',
   'ethtool',
   'fence-agents',
-  'gdisk',
   'iputils-arping',
   'ipmitool',
   'jq',
