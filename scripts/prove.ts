@@ -103,6 +103,8 @@ async function main(): Promise<number> {
   return 1
 }
 
+// Ctrl-C: what was made for the simulations is removed on the way out.
+process.once('SIGINT', () => process.exit(130))
 try {
   process.exitCode = await main()
 } catch (error) {

@@ -61,6 +61,8 @@ async function main(): Promise<number> {
 }
 
 if (import.meta.main) {
+  // Ctrl-C: what was made for the simulations is removed on the way out.
+  process.once('SIGINT', () => process.exit(130))
   try {
     process.exitCode = await main()
   } catch (error) {

@@ -79,8 +79,12 @@ export class Scheduler {
   #free = availableParallelism()
   readonly #queue: (() => void)[] = []
 
+  /** Its files go with the process, too. */
+  readonly #leave = () => rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 })
+
   constructor(input: ClusterInput) {
     this.input = input
+    process.once('exit', this.#leave)
   }
 
   /** Different situations asked so far. */
@@ -90,7 +94,8 @@ export class Scheduler {
 
   /** Removes its files. */
   close(): void {
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 })
+    process.off('exit', this.#leave)
+    this.#leave()
   }
 
   /** What the cluster does when this happens to it at rest. The same faults are simulated once. */
