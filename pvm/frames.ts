@@ -2,9 +2,9 @@
 import type { Transport } from './ast.ts'
 import { Fault } from './errors.ts'
 import { packet_bytes_max } from './limits.ts'
-import { fixedKinds } from './opcodes.ts'
+import { type FixedKind, fixedKinds } from './opcodes.ts'
 import type { Frame, Program } from './program.ts'
-import { type Execute, type Runtime, readNumber } from './runtime.ts'
+import type { Execute, Runtime } from './runtime.ts'
 
 /** A packet that was found: its size, and which of its bytes the description sees. */
 export interface FoundPacket {
@@ -132,8 +132,7 @@ export class Framer {
         return this.#checked(bytes, bytes.length, bytes.length, frame)
       case 'field': {
         if (bytes.length < size.at + fixedKinds[size.read]) return more
-        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-        const length = ((Number(readNumber(view, size.read, size.at)) & size.mask) >>> 0) + size.plus
+        const length = ((unsignedAt(bytes, size.read, size.at) & size.mask) >>> 0) + size.plus
         return this.#checked(bytes, length, length, frame)
       }
       case 'digits':
@@ -212,6 +211,15 @@ export class Framer {
     const size = head + 4 + (lengths[0] ?? 0)
     return this.#checked(bytes, size, size, frame)
   }
+}
+
+/** A length field of at most 32 bits. */
+function unsignedAt(bytes: Uint8Array, kind: FixedKind, at: number): number {
+  const size = fixedKinds[kind]
+  const little = kind.endsWith('le')
+  let value = 0
+  for (let i = 0; i < size; i++) value = value * 256 + (bytes[little ? at + size - 1 - i : at + i] as number)
+  return value
 }
 
 const tooLong = (frame: Frame) => ({ code: 'too_long', reason: `a packet of more than ${frame.max} bytes` })

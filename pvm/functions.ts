@@ -33,7 +33,29 @@ export interface BuiltIn {
 }
 
 const text = (value: Value): string => (value === null ? '' : String(value))
+/** Hex text as bytes, up to the first that is none. */
 const bytesOf = (value: Value): Buffer => Buffer.from(text(value), 'hex')
+
+const short = new Uint8Array(16)
+
+/** Checksum of hex text; short ones without a buffer for each. */
+function sumOfHex(m: Runtime, checksum: (bytes: Uint8Array, from: number, to: number) => number, value: Value): number {
+  const hex = text(value)
+  const count = hex.length >> 1
+  if (count > short.length) return m.sumOf(checksum, bytesOf(hex))
+  for (let i = 0; i < count; i++) {
+    const byte = digitOf(hex, 2 * i) * 16 + digitOf(hex, 2 * i + 1)
+    if (!(byte >= 0)) return m.sumOf(checksum, bytesOf(hex))
+    short[i] = byte
+  }
+  return checksum(short, 0, count)
+}
+
+function digitOf(hex: string, at: number): number {
+  const code = hex.charCodeAt(at)
+  if (code >= 48 && code <= 57) return code - 48
+  return code >= 97 && code <= 102 ? code - 87 : Number.NaN
+}
 const width = (value: Value): number => Math.max(0, Math.min(64, Number(value) || 0))
 
 /** The low `count` bits of a number, as a signed one. */
@@ -240,7 +262,7 @@ for (const [name, checksum] of Object.entries(checksums)) {
     [1, 2],
     'number',
     `${checksumMeanings[name]}; of the packet from … to (excluded), or of hex bytes`,
-    (m, a, b) => (b === undefined ? (a === null ? null : m.sumOf(checksum, bytesOf(a))) : m.sumOver(checksum, a, b)),
+    (m, a, b) => (b === undefined ? (a === null ? null : sumOfHex(m, checksum, a)) : m.sumOver(checksum, a, b)),
   )
 }
 

@@ -58,6 +58,10 @@ const measured = { measured: true }
 /** Runs a program's code from an entry. */
 export type Execute = (entry: number, machine: Runtime) => void
 
+/** Up to here bytes become hex faster one by one than through a buffer. */
+const short_bytes_max = 32
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 const none: Buffer = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
 const forbiddenInIdent = /[#+/\p{C}]/u
@@ -651,7 +655,11 @@ export class Runtime {
   }
 
   built(): string {
-    return Buffer.from(this.#builds.pop() ?? []).toString('hex')
+    const bytes = this.#builds.pop() ?? []
+    if (bytes.length > short_bytes_max) return Buffer.from(bytes).toString('hex')
+    let text = ''
+    for (const byte of bytes) text += hexOfByte[byte]
+    return text
   }
 
   write(kind: WriteKind, value: Value): void {
