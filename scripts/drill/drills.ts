@@ -27,8 +27,8 @@ export interface Drill {
 
 /** With fencing: detection, the BMC's "off", the start elsewhere. */
 const failover_max_ms = 3_000
-/** Devices that are connected repeat 0.2, 0.6, 1.4, 3.0 and 6.2 s after their last packet: after an outage of 3 s the next one counts. */
-const repeat_max_ms = 3_500
+/** Connected devices repeat some 0.2, 0.6, 1.4, 3.2 and 6.5 s after their last packet: the first repeat after the outage counts. */
+const repeat_max_ms = 4_000
 /** A bond looks each 100 ms; a retransmission of TCP comes on top. */
 const bond_max_ms = 1_000
 /** An orderly move: stop here, start there. */
