@@ -9,6 +9,12 @@ import { home } from '#infra/sites/home.ts'
 import { call } from '#services/common/client.ts'
 import { state, tokenFile } from './state.ts'
 
+if (process.argv.includes('--help')) {
+  process.stdout.write(
+    'usage: npm run smoke      a line a check on the running home environment; exit code 1 when one fails\n',
+  )
+  process.exit(0)
+}
 let token = ''
 try {
   token = readFileSync(tokenFile('home'), 'utf8').trim()
