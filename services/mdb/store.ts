@@ -115,7 +115,9 @@ export const day_s = 86_400
 /** UTC day of a timestamp in s. */
 export const dayOf = (timestamp: number): number => Math.floor(timestamp / day_s)
 
-const process_mark = BigInt(`0x${randomBytes(4).toString('hex')}`).toString(36).padStart(7, '0')
+const process_mark = BigInt(`0x${randomBytes(4).toString('hex')}`)
+  .toString(36)
+  .padStart(7, '0')
 let last_ms = 0
 let in_ms = 0
 
