@@ -99,10 +99,10 @@ export interface Store {
   newest(container: number): Promise<Newest>
 
   /**
-   * Days that hold fresh pages (kind `rows`), or that did not come to rest after a merge, in any order:
-   * the engine's work after a start, and on a shared store now and then. Bounded: at most `count`.
+   * Days that hold fresh pages (kind `rows`), those that have them longest first where the store can tell: the engine's
+   * work after a start, and on a shared store now and then. At most `count`; of one container if it is given.
    */
-  unmerged(count: number): Promise<{ container: number; day: number }[]>
+  unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]>
 
   /** Bytes on disk of the whole store, if it can tell. */
   diskBytes(): Promise<number | undefined>
