@@ -1,5 +1,5 @@
-import { hash as digest } from 'node:crypto'
 import { ApiError } from '#services/common/errors.ts'
+import { recordHash } from '#services/common/record-hash.ts'
 import type { StoredRecord } from './engine.ts'
 
 /** A record with more parameters is not a device's message. */
@@ -10,27 +10,7 @@ const name_length_max = 128
 /** 2200-01-01 UTC: a later timestamp is a broken clock, not a time. */
 export const timestamp_max = 7_258_118_400
 
-/** Not part of what makes a record the same: a re-send comes later and from another port. */
-const circumstances = new Set(['server.timestamp', 'peer'])
-
-function canonical(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(canonical)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return entries.map(([name, inner]) => [name, canonical(inner)])
-}
-
-/** 8 bytes over a record, whatever the order of its parameters, without `server.timestamp` and `peer`. */
-export function recordHash(record: Record<string, unknown>): Buffer {
-  const names = Object.keys(record).sort()
-  let text = ''
-  for (const name of names) {
-    if (circumstances.has(name)) continue
-    const value = record[name]
-    text += `${JSON.stringify(name)}:${JSON.stringify(typeof value === 'object' ? canonical(value) : value)},`
-  }
-  return digest('sha1', text, 'buffer').subarray(0, 8)
-}
+export { recordHash }
 
 /** Checks one record of a request. `place` (`[0].records[3]`) says which in the error. */
 export function toStored(record: unknown, place: string): StoredRecord {
