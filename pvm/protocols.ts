@@ -42,6 +42,12 @@ export function loadProtocol(name: string): Program {
   return program
 }
 
+/** What the sockets of a protocol's channel are; HTTP comes by TCP. */
+export function transportsOf({ header }: Program): ('tcp' | 'udp')[] {
+  const named = String(header.transports ?? 'tcp').split(' ')
+  return [...new Set(named.map((transport) => (transport === 'udp' ? 'udp' : 'tcp')))]
+}
+
 /** What the protocols say of themselves. */
 export function protocols(): ProtocolInfo[] {
   return protocolNames().map((name) => {

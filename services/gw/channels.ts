@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { protocols } from '#pvm/index.ts'
+import { protocolNames, protocols } from '#pvm/index.ts'
 import { eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { call } from '#services/common/client.ts'
 import { ApiError } from '#services/common/errors.ts'
@@ -90,7 +90,7 @@ function distance(a: string, b: string): number {
 }
 
 function checkProtocol(name: string): void {
-  const names = protocols().map((protocol) => protocol.name)
+  const names = protocolNames()
   if (names.includes(name)) return
   const near = names.sort((a, b) => distance(name, a) - distance(name, b)).slice(0, 5)
   throw new ApiError('malformed', `protocol: there is no "${name}"; near it: ${near.join(', ')}`)

@@ -12,12 +12,14 @@ const table = {
   ident_twice: { code: 21, text: 'the same ident connected again' },
   limit: { code: 22, text: 'too many connections' },
   blocked: { code: 23, text: 'the account is blocked' },
+  rate: { code: 24, text: 'too many datagrams of one address' },
   deleted: { code: 30, text: 'the channel was deleted or disabled' },
   changed: { code: 31, text: "the channel's port or protocol changed" },
   request: { code: 32, text: 'closed over REST' },
   restart: { code: 40, text: 'the process stops' },
   store_away: { code: 50, text: 'the messages could not be stored in time' },
   store_refused: { code: 51, text: 'the store refused the messages' },
+  crowded: { code: 53, text: 'too much waits for the store' },
   ours: { code: 52, text: 'a defect of ours' },
 } as const
 

@@ -5,8 +5,9 @@ import { ApiError } from '#services/common/errors.ts'
 import type { Channel } from './model.ts'
 
 export interface ChannelEvent {
-  /** `connect`, `login`, `close`, `error`, `listen`. */
+  /** `listen`, `connect`, `login`, `error`, `drop` (a datagram that was thrown away unread), `close`. */
   event: string
+  transport?: 'tcp' | 'udp'
   peer?: string
   /** Id of the connection. */
   connection?: number

@@ -18,9 +18,7 @@ const record = Buffer.from(
 )
 
 test.serial('a channel made over REST takes a packet cut at each byte; message and bus carry it', async (t) => {
-  const began = Date.now()
   const channel = await rig.channel({ protocol: 'teltonika', name: 'cut' })
-  t.true(Date.now() - began < 1_000, `${Date.now() - began} ms`)
   const bus = await mqtt.connectAsync(rig.processes.mbus?.config.urls.mbus ?? '', {
     username: 'service',
     password: 'internal',

@@ -5,7 +5,7 @@ export interface Channel {
   account_id: number
   name: string
   protocol: string
-  /** TCP port that devices connect to. */
+  /** Port that devices send to, of each transport that the protocol has. */
   port: number
   /** `registered`: an ident that is no device of the account is refused. */
   policy: 'open' | 'registered'
@@ -14,7 +14,7 @@ export interface Channel {
   idle_timeout: number
   /** Time to the first whole packet. */
   login_timeout: number
-  /** Connections of one tg; one address may be a whole fleet behind a NAT. */
+  /** TCP connections of one tg, and so many UDP peers that it remembers; one address may be a whole fleet behind a NAT. */
   connections_max: number
   connections_per_peer_max: number
   /** Seconds that messages are kept; 0: for ever. */

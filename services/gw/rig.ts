@@ -1,7 +1,9 @@
 /** What GW's tests stand on: real PostgreSQL, MDB, MBUS, tgctl and tg's, and devices that speak over sockets. */
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { loadProtocol, transportsOf } from '#pvm/index.ts'
 import { call } from '#services/common/client.ts'
 import type { ProcessConfig } from '#services/common/process.ts'
 import {
@@ -15,7 +17,7 @@ import {
 import type { Channel } from './model.ts'
 
 /** More than the tests make channels. */
-const device_ports = 50
+const device_ports = 200
 
 export type Json = Record<string, unknown>
 
@@ -32,15 +34,15 @@ export interface Rig {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<{ status: number; result: Json[]; errors: { code: number; reason: string; id?: number }[] }>
-  /** A channel that all tg's listen on. */
-  channel(settings: Json): Promise<Channel>
+  /** A channel that all tg's listen on; `udp`: with datagrams, too. */
+  channel(settings: Json, udp?: boolean): Promise<Channel>
   messages(channel: Channel): Promise<Json[]>
   logs(channel: Channel): Promise<Json[]>
   stop(): Promise<void>
 }
 
-/** Starts everything; takes some seconds. */
-export async function startRig(tg_count = 1): Promise<Rig> {
+/** Starts everything; takes some seconds. `tg_options`: for all tg's. */
+export async function startRig(tg_count = 1, tg_options: Json = {}): Promise<Rig> {
   const folder = temporaryFolder()
   const accounts: Rig['accounts'] = [{ id: 1, limits: {} }]
   const prod = createServer((_request, response) => response.end(JSON.stringify({ result: accounts })))
@@ -83,7 +85,7 @@ export async function startRig(tg_count = 1): Promise<Rig> {
         instance: `tg-${index + 1}`,
         port,
         urls,
-        options: { device_host: '127.0.0.1' },
+        options: { device_host: '127.0.0.1', ...tg_options },
       })
   }
   const token = 'internal'
@@ -92,6 +94,10 @@ export async function startRig(tg_count = 1): Promise<Rig> {
     if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${errors[0]?.reason}`)
     return result
   }
+  /** Each process logs that it listens, once a transport: nothing else tells that a UDP port is open. */
+  const listening = async (channel: Channel) =>
+    (await rig.logs(channel)).filter((item) => item.event === 'listen').length >=
+    tg_count * transportsOf(loadProtocol(channel.protocol)).length
   const rig: Rig = {
     ports: { tgctl: tgctl as number, mdb: mdb as number, tg: tg_ports, device: device_first },
     processes,
@@ -115,12 +121,13 @@ export async function startRig(tg_count = 1): Promise<Rig> {
       const { result = [], errors = [] } = (await response.json()) as { result?: Json[]; errors?: [] }
       return { status: response.status, result, errors }
     },
-    async channel(settings) {
+    async channel(settings, udp = false) {
       const { result, errors } = await rig.gw('POST', '/gw/channels', [settings])
       const [channel] = result as unknown as Channel[]
       if (!channel) throw new Error(JSON.stringify(errors))
       await until('every tg is open', async () => {
         for (const url of urls.tg) if ((await call('GET', `${url}/readyz`, { token })).status !== 200) return false
+        if (udp) return listening(channel)
         const socket = await dial(channel.port)
         socket.destroy()
         return true
@@ -185,6 +192,37 @@ export class Device {
 
   async ended(time_max_ms?: number): Promise<void> {
     await until('the connection is closed', () => this.closed, time_max_ms)
+  }
+}
+
+/** A device of the test that sends datagrams, each to be told apart by its answers, as hex. */
+export class UdpDevice {
+  readonly socket: UdpSocket
+  readonly port: number
+  answers: string[] = []
+
+  constructor(socket: UdpSocket, port: number) {
+    this.socket = socket
+    this.port = port
+    socket.on('message', (bytes) => this.answers.push(bytes.toString('hex')))
+  }
+
+  static async open(port: number): Promise<UdpDevice> {
+    const socket = createSocket('udp4')
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+    return new UdpDevice(socket, port)
+  }
+
+  send(data: string | Buffer): void {
+    this.socket.send(typeof data === 'string' ? Buffer.from(data, 'latin1') : data, this.port, '127.0.0.1')
+  }
+
+  async answered(count: number, time_max_ms?: number): Promise<void> {
+    await until(`${count} answers, not ${this.answers}`, () => this.answers.length >= count, time_max_ms)
+  }
+
+  close(): void {
+    this.socket.close()
   }
 }
 

@@ -12,14 +12,20 @@ import { start } from '#services/common/process.ts'
 import { matches, missingIds, parseSelector } from '#services/common/selector.ts'
 import { type CloseReason, closeCodes } from './codes.ts'
 import { Configuration } from './configuration.ts'
-import { Connection, type ConnectionHost } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { Events } from './events.ts'
 import { Listener } from './listener.ts'
 import { type Channel, type Count, type Device, deviceKey, today } from './model.ts'
+import { TcpConnection } from './tcp.ts'
+import type { DatagramHost } from './udp.ts'
 import { Writer } from './writer.ts'
 
 /** File descriptors and memory of one process; `options.connections_max` changes it. */
 const connections_max_default = 50_000
+/** A peer's session takes some KB; `options.udp_peers_max` changes it. */
+const udp_peers_max_default = 20_000
+/** `options.udp_per_source_max` changes it. */
+const udp_per_source_max_default = 2_000
 const check_every_ms = 1_000
 /** Of the 5 s that a stop may take. */
 const stop_store_max_ms = 3_000
@@ -27,7 +33,17 @@ const stop_store_max_ms = 3_000
 const id_runs = 2 ** 17
 const id_step = 2 ** 32
 
-const connectionFields = ['id', 'channel.id', 'ident', 'peer', 'since', 'last_data', 'packets', 'messages'] as const
+const connectionFields = [
+  'id',
+  'channel.id',
+  'transport',
+  'ident',
+  'peer',
+  'since',
+  'last_data',
+  'packets',
+  'messages',
+] as const
 const connectionFieldsAll = [...connectionFields, 'errors', 'pending', 'received_bytes', 'sent_bytes'] as const
 
 start(import.meta, async ({ config, log, onStop }) => {
@@ -55,6 +71,13 @@ start(import.meta, async ({ config, log, onStop }) => {
     closed: new Counter({ name: 'tg_closed', help: 'connections closed', labelNames: ['reason'] as const, registers }),
     accepted: new Counter({ name: 'tg_accepted', help: 'connections accepted', registers }),
     received: new Counter({ name: 'tg_received_bytes', help: 'bytes of connections that ended', registers }),
+    datagrams: new Counter({ name: 'tg_datagrams', help: 'datagrams that came', registers }),
+    dropped: new Counter({
+      name: 'tg_datagrams_dropped',
+      help: 'datagrams thrown away unread',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
     errors: new Counter({ name: 'tg_packet_errors', help: 'packets with an error', registers }),
     batch: new Histogram({
       name: 'tg_batch_messages',
@@ -77,6 +100,7 @@ start(import.meta, async ({ config, log, onStop }) => {
   /** The newest connection of an ident on a channel. */
   const byIdent = new Map<string, Connection>()
   const counts = new Map<string, Count>()
+  let udpPeers = 0
   let nextId = randomInt(1, id_runs) * id_step
   let stopping = false
 
@@ -151,7 +175,7 @@ start(import.meta, async ({ config, log, onStop }) => {
   function open(channel: Channel): void {
     try {
       const protocol = loadProtocol(channel.protocol)
-      listeners.set(channel.id, new Listener(channel, protocol, device_host, { accepted, emit }, log))
+      listeners.set(channel.id, new Listener(channel, protocol, device_host, { accepted, emit, datagrams: host }, log))
     } catch (error) {
       log.error({ channel: channel.id, reason: (error as Error).message }, 'a channel cannot be opened')
     }
@@ -159,8 +183,9 @@ start(import.meta, async ({ config, log, onStop }) => {
 
   function shut(listener: Listener, reason: CloseReason): void {
     listeners.delete(listener.channel.id)
-    listener.close()
+    listener.stop()
     for (const connection of connections.values()) if (connection.listener === listener) connection.close(reason)
+    listener.close()
   }
 
   function emit(channel: Channel, event: Parameters<Events['emit']>[1]): void {
@@ -183,43 +208,66 @@ start(import.meta, async ({ config, log, onStop }) => {
       socket.destroy()
       metrics.closed.inc({ reason })
       const { code, text } = closeCodes[reason]
-      return emit(channel, { event: 'close', peer: `${address}:${socket.remotePort}`, code, reason: text })
+      const peer = `${address}:${socket.remotePort}`
+      return emit(channel, { event: 'close', peer, transport: 'tcp', code, reason: text })
     }
     metrics.accepted.inc()
     listener.connections++
     listener.peers.set(address, ofPeer + 1)
-    const connection = new Connection(nextId++, listener, socket, host)
+    const connection = new TcpConnection(nextId++, listener, socket, host)
     connections.set(connection.id, connection)
-    emit(channel, { event: 'connect', peer: connection.peer, connection: connection.id })
+    emit(channel, { event: 'connect', ...connection.who() })
   }
 
   const identKey = (connection: Connection, ident = connection.ident) => `${connection.listener.channel.id}/${ident}`
 
-  const host: ConnectionHost = {
+  /** Whether a log-in by a transport takes the place of a connection: anyone can write a device's ident into a datagram. */
+  const supersedes = (transport: unknown, older: Connection) => transport !== 'udp' || older.transport === 'udp'
+
+  const host: DatagramHost = {
+    datagramsPerSourceMax: Number(config.options.udp_per_source_max ?? udp_per_source_max_default),
+    peersMax: Number(config.options.udp_peers_max ?? udp_peers_max_default),
+    get peers() {
+      return udpPeers
+    },
+    nextId: () => nextId++,
+    received: () => metrics.datagrams.inc(),
+    admitted(peer) {
+      udpPeers++
+      connections.set(peer.id, peer)
+      emit(peer.listener.channel, { event: 'connect', ...peer.who() })
+    },
+    dropped: (reason) => metrics.dropped.inc({ reason }),
     device: (account_id, ident): Device | undefined => configuration.devices.get(deviceKey(account_id, ident)),
     blocked: (account_id) => configuration.blocked.get(account_id),
     store: (entry) => writer.add(entry),
     get full() {
       return writer.full
     },
-    loggedIn(connection) {
+    loggedIn(connection, before) {
+      if (before !== undefined) unbind(connection, before)
       const key = identKey(connection)
       const older = byIdent.get(key)
-      byIdent.set(key, connection)
-      if (older !== connection) older?.close('ident_twice')
-      const { id, ident = '', peer, listener } = connection
-      emit(listener.channel, { event: 'login', peer, connection: id, ident })
+      if (connections.has(connection.id) && (!older || supersedes(connection.transport, older))) {
+        byIdent.set(key, connection)
+        if (older !== connection) older?.close('ident_twice')
+      }
+      emit(connection.listener.channel, { event: 'login', ...connection.who() })
     },
     closed(connection) {
-      const { listener, closeReason = 'ours', address } = connection
-      connections.delete(connection.id)
-      if (byIdent.get(identKey(connection)) === connection) byIdent.delete(identKey(connection))
+      const { listener, closeReason = 'ours', address, ident } = connection
+      if (ident !== undefined) unbind(connection, ident)
+      const known = connections.delete(connection.id)
+      metrics.closed.inc({ reason: closeReason })
+      metrics.received.inc(connection.received_bytes)
+      if (connection.transport === 'udp') {
+        if (known) udpPeers--
+        return
+      }
       listener.connections--
       const left = (listener.peers.get(address) ?? 1) - 1
       if (left > 0) listener.peers.set(address, left)
       else listener.peers.delete(address)
-      metrics.closed.inc({ reason: closeReason })
-      metrics.received.inc(connection.received_bytes)
     },
     publish(connection, texts) {
       // A level of a topic cannot hold these.
@@ -229,19 +277,24 @@ start(import.meta, async ({ config, log, onStop }) => {
     },
   }
 
+  function unbind(connection: Connection, ident: string): void {
+    const key = identKey(connection, ident)
+    if (byIdent.get(key) === connection) byIdent.delete(key)
+  }
+
   for (const event of ['created', 'updated', 'deleted'])
     bus.subscribe(`milepost/log/gw/+/+/${event}`, () => void configuration.refresh())
   // The same device may have come back through another tg: there it is newer.
   bus.subscribe('milepost/log/gw/channels/+/login', (payload) => {
-    const login = payload as { tg: string; ident: string; timestamp: number; 'channel.id': number }
+    const login = payload as { tg: string; transport: string; ident: string; timestamp: number; 'channel.id': number }
     if (login.tg === instance) return
     const older = byIdent.get(`${login['channel.id']}/${login.ident}`)
-    if (older && older.since < login.timestamp) older.close('ident_twice')
+    if (older && older.since < login.timestamp && supersedes(login.transport, older)) older.close('ident_twice')
   })
 
   new Gauge({
     name: 'tg_connections',
-    help: 'open connections of devices',
+    help: 'open connections of devices, UDP peers among them',
     registers,
     collect() {
       this.set(connections.size)
@@ -310,11 +363,12 @@ start(import.meta, async ({ config, log, onStop }) => {
   onStop(async () => {
     stopping = true
     clearInterval(checks)
-    for (const listener of listeners.values()) listener.close()
+    for (const listener of listeners.values()) listener.stop()
     for (const connection of connections.values()) connection.closeWhenAnswered('restart')
     const late = new Promise((resolve) => setTimeout(resolve, stop_store_max_ms))
     await Promise.race([writer.idle(), late])
     for (const connection of connections.values()) connection.close('restart')
+    for (const listener of listeners.values()) listener.close()
     await Promise.all([events.close(), configuration.close()])
     await Promise.all([bus.close(), api.close()])
   })
