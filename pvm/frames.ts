@@ -1,6 +1,7 @@
 /** Finding packets in a stream of bytes: the rules of `frame`. */
 import type { Transport } from './ast.ts'
 import { Fault } from './errors.ts'
+import { HttpRequest, unchunked } from './http.ts'
 import { packet_bytes_max } from './limits.ts'
 import { type FixedKind, fixedKinds } from './opcodes.ts'
 import type { Frame, Program } from './program.ts'
@@ -28,8 +29,6 @@ const more = { more: true } as const
 const methods = ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'PATCH ', 'DELETE ']
 /** Digits of a length whose end is told by a separator. */
 const length_digits_max = 8
-/** Request line and headers together. */
-const http_head_bytes_max = 16 * 1024
 
 /** The framing of one session. */
 export class Framer {
@@ -39,6 +38,8 @@ export class Framer {
   readonly #measure: (entry: number, bytes: Uint8Array) => number | undefined | Fault
   /** How far the bytes were looked through for an ending, so that a long line is not looked through again for every piece. */
   #searched = 0
+  /** The request that is under way. */
+  #request: HttpRequest | undefined = undefined
 
   constructor(program: Program, machine: Runtime, execute: Execute) {
     this.#program = program
@@ -72,11 +73,11 @@ export class Framer {
       if (fits === 'perhaps') return more
       const found = this.#size(bytes, rule)
       if (!('code' in found)) {
-        if ('size' in found) this.#searched = 0
+        if ('size' in found) this.reset()
         return found
       }
       // The next rule may fit where this one's limits do not.
-      this.#searched = 0
+      this.reset()
       wrong ??= found
     }
     if (wrong) return wrong
@@ -109,6 +110,7 @@ export class Framer {
   /** A new stream of bytes begins. */
   reset(): void {
     this.#searched = 0
+    this.#request = undefined
   }
 
   #begins(bytes: Uint8Array, { prefix, frame }: Rule): 'yes' | 'no' | 'perhaps' {
@@ -198,18 +200,10 @@ export class Framer {
   }
 
   #http(bytes: Uint8Array, frame: Frame): Found {
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    const head = buffer.indexOf('\r\n\r\n')
-    if (head < 0 ? bytes.length > http_head_bytes_max : head > http_head_bytes_max)
-      return { code: 'too_long', reason: `more than ${http_head_bytes_max} bytes of headers` }
-    if (head < 0) return more
-    const headers = buffer.toString('latin1', 0, head)
-    if (/^transfer-encoding:/im.test(headers))
-      return { code: 'unsupported', reason: 'a request whose body has no content-length' }
-    const lengths = [...headers.matchAll(/^content-length:\s*(\d{1,9})\s*$/gim)].map((match) => Number(match[1]))
-    if (lengths.some((length) => length !== lengths[0])) return { code: 'malformed', reason: 'two content-lengths' }
-    const size = head + 4 + (lengths[0] ?? 0)
-    return this.#checked(bytes, size, size, frame)
+    this.#request ??= new HttpRequest()
+    const size = this.#request.size(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), frame.max)
+    if (size === undefined) return more
+    return typeof size === 'number' ? this.#checked(bytes, size, size, frame) : size
   }
 }
 
@@ -224,8 +218,9 @@ function unsignedAt(bytes: Uint8Array, kind: FixedKind, at: number): number {
 
 const tooLong = (frame: Frame) => ({ code: 'too_long', reason: `a packet of more than ${frame.max} bytes` })
 
-/** The bytes of a packet as the description sees them: without its ending, with what escapes stand for. */
+/** The bytes of a packet as the description sees them: without its ending, with what escapes stand for, a request's body without chunks. */
 export function unescaped(bytes: Uint8Array, frame: Frame): Uint8Array {
+  if (frame.size.kind === 'http') return unchunked(bytes)
   if (frame.escapes.length === 0) return bytes
   const pairs = frame.escapes.map(([from, to]) => [Buffer.from(from, 'hex'), Buffer.from(to, 'hex')] as const)
   const firsts = new Set(pairs.map(([from]) => from[0]))
