@@ -53,6 +53,19 @@ function map(name: string): Record<string, string> {
   return Object.fromEntries(entries.find((entry: { map?: unknown }) => entry.map).map.elem ?? [])
 }
 
+/** Flows of datagrams that a target answers. */
+const flowsTo = (address: string) =>
+  inside('conntrack', '-L', '-p', 'udp', '--reply-src', address).split('\n').filter(Boolean).length
+
+async function gone(t: import('ava').ExecutionContext, address: string, max_ms: number): Promise<void> {
+  const end = performance.now() + max_ms
+  while (flowsTo(address) > 0) {
+    if (performance.now() > end) return t.fail(`after ${max_ms} ms there is a flow to ${address}`)
+    await new Promise((done) => setTimeout(done, 20))
+  }
+  t.pass()
+}
+
 /** Polls until the map is as wanted; gives the ms it took. */
 async function until(t: import('ava').ExecutionContext, wanted: readonly string[], max_ms: number): Promise<number> {
   const began = performance.now()
@@ -74,7 +87,7 @@ test.before(() => {
   inside('nft', '-f', join(work, 'rules.nft'))
   const preference = Array.from({ length: slots }, (_, slot) => (slot % 2 === 0 ? addresses : addresses.toReversed()))
   const targets = addresses.map((address, n) => ({ host: `srv${n + 1}`, address, probe_ports: [7_010] }))
-  const services = [{ name: 'devices', map: 'to_devices', targets, slots: preference }]
+  const services = [{ name: 'devices', protocols: ['tcp', 'udp'], map: 'to_devices', targets, slots: preference }]
   writeFileSync(join(work, 'distribution.json'), JSON.stringify({ table, check, services }))
 })
 
@@ -94,9 +107,18 @@ test.serial('a dead target leaves the map and comes back, its own slots alone; n
   await until(t, even, 10_000)
   const before = map('to_devices')
 
+  // Flows of datagrams to each of them, as DNAT makes them.
+  for (const [index, address] of addresses.entries()) {
+    const [client, front, port] = ['192.0.2.9', '192.0.2.1', String(5_000 + index)]
+    const there = ['-s', client, '-d', front, '--sport', port, '--dport', '7100']
+    const back = ['-r', address, '-q', client, '--reply-port-src', '7100', '--reply-port-dst', port]
+    inside('conntrack', '-I', '-p', 'udp', '-t', '600', ...there, ...back)
+  }
   second?.kill('SIGKILL')
   const out_ms = await until(t, Array(slots).fill(addresses[0]), 10_000)
   t.log(`out of the map after ${Math.round(out_ms)} ms`)
+  await gone(t, addresses[1], 5_000)
+  t.is(flowsTo(addresses[0]), 1, 'flows to the other stay')
 
   await target(addresses[1])
   const back_ms = await until(t, even, 10_000)

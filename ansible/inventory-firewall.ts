@@ -51,7 +51,9 @@ function processes(plan: Plan, server: ServerPlan): Accepted[] {
   const device = deviceOn(server, 'lan')
   const published = distribution.services
     .filter(({ targets }) => targets.some(({ host }) => host === server.name))
-    .map(({ name, protocol, ports }): Accepted => ({ name, protocol, ...ports, device, sources: [] }))
+    .flatMap(({ name, protocols, ports }) =>
+      protocols.map((protocol): Accepted => ({ name, protocol, ...ports, device, sources: [] })),
+    )
   const open = (number: number) => published.some(({ first, last }) => first <= number && number <= last)
   const inside = environment.instances
     .filter(({ host }) => host === server.name)

@@ -67,7 +67,7 @@ test('a host accepts what others in the plan have to say to it, and nothing else
     'tcp 19532 on bond0 from 10.77.10.11,10.77.10.12,10.77.10.31,10.77.10.32',
   ])
   const srv1 = rules('srv1')
-  t.true(srv1.includes('tcp 7100-7999 on bond0 from any'))
+  for (const protocol of ['tcp', 'udp']) t.true(srv1.includes(`${protocol} 7100-7999 on bond0 from any`))
   t.true(srv1.some((rule) => rule.startsWith('tcp 7006 on bond0 from 10.77.10.11,')))
   t.false(srv1.some((rule) => rule.includes('7005 on bond0 from any')))
   t.is(of('gw1').firewall_accept, undefined)

@@ -1,11 +1,13 @@
 import { Construct } from 'constructs'
-import type { FirewallServicePlan, PortRange } from '../site/plan.ts'
+import type { FirewallServicePlan, PortRange, Transport } from '../site/plan.ts'
 import type { ProcessGroup } from './process-group.ts'
 import { check, type Site } from './site.ts'
 import type { VirtualAddress } from './virtual-address.ts'
 
 export interface PublishedServiceProps {
   readonly ports: PortRange
+  /** Default: TCP alone. */
+  readonly protocols?: readonly Transport[]
   readonly target: ProcessGroup
   readonly on: readonly VirtualAddress[]
   /** Limits of one source on the external network; needed when it is published there. */

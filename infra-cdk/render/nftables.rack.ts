@@ -27,15 +27,19 @@ const back = plan.virtual_addresses.find(({ name }) => name === 'internal')!.add
 const workers = plan.servers.filter(({ role }) => role === 'server')
 const lanOf = (host: string) =>
   plan.servers.find(({ name }) => name === host)!.interfaces.find(({ network }) => network === 'lan')!.address
-const client = { good: '192.0.2.50', bad: '192.0.2.51', greedy: '192.0.2.52' }
+const client = { good: '192.0.2.50', bad: '192.0.2.51', greedy: '192.0.2.52', flooding: '192.0.2.53' }
 
-/** Answers each connection with its name, and echoes; told ports as arguments. */
+/** Answers each connection with its name, and echoes; answers each datagram with its name; told ports as arguments. */
 const server = `const [name, ...ports] = process.argv.slice(1)
 for (const port of ports) require('net').createServer((socket) => {
   socket.on('error', () => {})
   socket.write(name + '\\n')
   socket.pipe(socket)
-}).listen(Number(port), '0.0.0.0', () => console.log('listening'))`
+}).listen(Number(port), '0.0.0.0', () => {
+  const datagrams = require('dgram').createSocket('udp4')
+  datagrams.on('message', (_bytes, { port: to, address }) => datagrams.send(name, to, address))
+  datagrams.bind(Number(port), () => console.log('listening'))
+})`
 
 /** Opens connections at once and holds them; prints what each heard, or the error. */
 const caller = `const [host, port, source, count] = process.argv.slice(1)
@@ -50,6 +54,21 @@ Promise.all(Array.from({ length: Number(count) }, () => new Promise((resolve) =>
 
 async function call(from: string, port: number, count = 1, host = front, name = 'out'): Promise<string[]> {
   return JSON.parse(await inside(name, process.execPath, '-e', caller, host, String(port), from, String(count)))
+}
+
+/** Sends a datagram each of so many ports; prints what each heard. */
+const datagramCaller = `const [host, port, source, count] = process.argv.slice(1)
+Promise.all(Array.from({ length: Number(count) }, () => new Promise((resolve) => {
+  const socket = require('dgram').createSocket('udp4')
+  const timer = setTimeout(() => resolve('silence'), 2_000)
+  socket.on('message', (data) => { clearTimeout(timer); resolve(String(data)) })
+  socket.bind(0, source, () => socket.send('x', Number(port), host))
+}))).then((heard) => { console.log(JSON.stringify(heard)); process.exit() })`
+
+async function datagrams(from: string, port: number, count = 1): Promise<string[]> {
+  return JSON.parse(
+    await inside('out', process.execPath, '-e', datagramCaller, front, String(port), from, String(count)),
+  )
 }
 
 async function load(...files: string[]): Promise<void> {
@@ -140,6 +159,27 @@ test.serial('published ports are served by a living target, the same for the sam
   t.true(workers.some(({ name }) => name === heard[0]))
   t.is(new Set(heard).size, 1)
   t.regex((await call(client.good, 7_000))[0]!, /^srv[12]$/)
+})
+
+test.serial('datagrams go the same way, by the same slot; a new flow follows the map', async (t) => {
+  const heard = await datagrams(client.good, 7_100, 5)
+  t.deepEqual(new Set(heard), new Set(await call(client.good, 7_100)))
+  t.deepEqual(await datagrams(client.good, 7_000), ['silence'], 'where the service is of TCP alone')
+  t.deepEqual(await datagrams(client.good, 9_999), ['silence'])
+  await fill((address) => address !== lanOf(heard[0]!))
+  t.deepEqual(
+    await datagrams(client.good, 7_100),
+    workers.map(({ name }) => name).filter((name) => name !== heard[0]),
+  )
+  await fill()
+})
+
+test.serial('one source begins so many flows of datagrams and no more', async (t) => {
+  const heard = await datagrams(client.flooding, 7_100, 60)
+  const served = heard.filter((text) => /^srv/.test(text)).length
+  t.true(served >= 20 && served < 60, `${served} of 60 were served`)
+  t.true((await counter('devices_rate_limited')) > 0)
+  t.regex((await datagrams(client.good, 7_100))[0]!, /^srv/, 'others notice nothing')
 })
 
 test.serial('everything else is dropped', async (t) => {

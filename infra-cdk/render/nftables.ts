@@ -3,7 +3,7 @@
  * sets, maps and counters are declared, rules are flushed and made anew in one transaction. What was fed at run time and
  * what is established survives a reload; `nft -c -f` checks a file without loading it.
  */
-import type { FirewallServicePlan, Plan, PortRange } from '../site/plan.ts'
+import type { FirewallServicePlan, Plan, PortRange, Transport } from '../site/plan.ts'
 
 export const filterTable = 'milepost_filter'
 export const distributeTable = 'milepost_distribute'
@@ -22,6 +22,11 @@ export const mapName = (service: string) => `to_${nftName(service)}`
 const nftName = (name: string) => name.replaceAll('-', '_')
 
 const range = ({ first, last }: PortRange) => (first === last ? String(first) : `${first}-${last}`)
+/** What a packet to these ports is. */
+const to = (protocols: readonly Transport[], ports: PortRange) =>
+  protocols.length === 1
+    ? `${protocols[0]} dport ${range(ports)}`
+    : `meta l4proto { ${protocols.join(', ')} } th dport ${range(ports)}`
 const rate = (limit: { per_second: number; burst: number }) =>
   `limit rate over ${limit.per_second}/second burst ${limit.burst} packets`
 /**
@@ -51,6 +56,7 @@ export function renderFilter(plan: Plan): string {
     'spoofed',
     'syn_source_limited',
     'syn_total_limited',
+    'udp_total_limited',
     'invalid',
     'picked_up',
     'input_dropped',
@@ -59,9 +65,9 @@ export function renderFilter(plan: Plan): string {
       ['accepted', 'rate_limited', 'count_limited'].map((what) => `${nftName(name)}_${what}`),
     ),
   ]
-  const service = ({ name, protocol, ports, connections_per_source_max, new_per_source }: FirewallServicePlan) => {
+  const service = ({ name, protocols, ports, connections_per_source_max, new_per_source }: FirewallServicePlan) => {
     const id = nftName(name)
-    const match = `${protocol} dport ${range(ports)}`
+    const match = to(protocols, ports)
     return [
       `    ip saddr != @allow ${match} update @${rateSet(name, new_per_source)} { ip saddr ${rate(new_per_source)} } counter name ${id}_rate_limited drop`,
       `    ip saddr != @allow ${match} add @${countSet(name, connections_per_source_max)} { ip saddr ct count over ${connections_per_source_max} } counter name ${id}_count_limited drop`,
@@ -122,11 +128,12 @@ export function renderFilter(plan: Plan): string {
     '    counter name input_dropped',
     '  }',
     '  chain forward {',
-    `    iifname ${outside} ct original packets 4 update @seen { ip saddr }`,
+    `    iifname ${outside} meta l4proto tcp ct original packets 4 update @seen { ip saddr }`,
     '    ct state vmap { established : accept, related : accept }',
     '    ct state invalid counter name invalid drop',
     `    iifname ${outside} oifname ${inside} ct status dnat tcp flags & (fin|syn|rst|ack) != syn ${rate(firewall.syn.total)} counter name invalid drop`,
     `    iifname ${outside} oifname ${inside} ct status dnat tcp flags & (fin|syn|rst|ack) != syn counter name picked_up comment "a connection from before a failover"`,
+    `    iifname ${outside} oifname ${inside} ct status dnat meta l4proto udp ${rate(firewall.syn.total)} counter name udp_total_limited drop comment "new flows: a source of datagrams may be made up"`,
     `    iifname ${outside} oifname ${inside} ct status dnat jump services`,
     `    iifname ${inside} oifname ${inside} ct status dnat accept comment "the internal virtual address"`,
     `    iifname ${inside} oifname ${outside} accept comment "out"`,
@@ -163,8 +170,8 @@ export function renderDistribution(plan: Plan): string {
     `table ip ${distributeTable} {`,
     '  chain prerouting {',
     ...distribution.services.map(
-      ({ name, protocol, on: names, ports }) =>
-        `    ip daddr { ${names.map(address).join(', ')} } ${protocol} dport ${range(ports)} counter name ${nftName(name)}_new ` +
+      ({ name, protocols, on: names, ports }) =>
+        `    ip daddr { ${names.map(address).join(', ')} } ${to(protocols, ports)} counter name ${nftName(name)}_new ` +
         `meta mark set jhash ip saddr mod ${distribution.slots} seed ${hash_seed} dnat to meta mark map @${mapName(name)}`,
     ),
     '  }',

@@ -4,7 +4,7 @@
  * that comes back gets the very same ones: everybody else's connections stay where they are.
  */
 import { createHash } from 'node:crypto'
-import type { DistributedServicePlan, DistributionPlan } from '../site/plan.ts'
+import type { DistributedServicePlan, DistributionPlan, Transport } from '../site/plan.ts'
 import { distributeTable, mapName } from './nftables.ts'
 
 /** Addresses of a slot's targets, the preferred one first (rendezvous hashing). */
@@ -18,6 +18,7 @@ export interface SlotsFile {
   readonly check: DistributionPlan['check']
   readonly services: readonly {
     readonly name: string
+    readonly protocols: readonly Transport[]
     readonly map: string
     readonly targets: readonly {
       readonly host: string
@@ -36,6 +37,7 @@ export function slotsOf({ slots, check, services }: DistributionPlan): SlotsFile
     check,
     services: services.map((service) => ({
       name: service.name,
+      protocols: service.protocols,
       map: mapName(service.name),
       targets: service.targets.map(({ host, address, probe_ports }) => ({ host, address, probe_ports })),
       slots: Array.from({ length: slots }, (_, slot) => preference(service, slot)),

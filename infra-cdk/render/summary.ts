@@ -49,11 +49,12 @@ export function renderSummary(plan: Plan): string {
     '',
     'Published',
     ...table(
-      distribution.services.map(({ name, on, ports, targets }) => {
+      distribution.services.map(({ name, on, protocols, ports, targets }) => {
         const limits = firewall.services.find((service) => service.name === name)
         return [
           name,
           on.join(' and '),
+          protocols.join('+'),
           ports.first === ports.last ? `port ${ports.first}` : `ports ${ports.first} to ${ports.last}`,
           `to ${targets.map(({ host }) => host).join(' ')}`,
           limits

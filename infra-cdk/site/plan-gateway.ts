@@ -14,7 +14,7 @@ export function firewallPlan({ props }: Firewall, links: readonly Network[], sit
   return {
     services: all(site, PublishedService)
       .filter(({ props: { on } }) => on.some(({ purpose }) => purpose === 'external'))
-      .map(({ name, props: { ports, limits } }) => ({ name, protocol: 'tcp', ports, ...limits! })),
+      .map(({ name, props: { ports, protocols = ['tcp'], limits } }) => ({ name, protocols, ports, ...limits! })),
     syn: props.syn,
     half_open_timeout_s: props.half_open_timeout_s ?? half_open_timeout_s_default,
     seen_s: props.seen_s ?? seen_s_default,
@@ -34,7 +34,7 @@ export function firewallPlan({ props }: Firewall, links: readonly Network[], sit
 export function distributionPlan(firewall: Firewall, site: Site): DistributionPlan {
   return {
     ...firewall.distribution,
-    services: all(site, PublishedService).map(({ name, props: { ports, target, on } }) => {
+    services: all(site, PublishedService).map(({ name, props: { ports, protocols = ['tcp'], target, on } }) => {
       const targets = new Map<string, TargetPlan>()
       for (const { instance, server, probe_port } of target.instances()) {
         const known = targets.get(server.name)
@@ -45,7 +45,7 @@ export function distributionPlan(firewall: Firewall, site: Site): DistributionPl
           probe_ports: [...(known?.probe_ports ?? []), probe_port],
         })
       }
-      return { name, protocol: 'tcp', on: on.map((address) => address.name), ports, targets: [...targets.values()] }
+      return { name, protocols, on: on.map((address) => address.name), ports, targets: [...targets.values()] }
     }),
   }
 }

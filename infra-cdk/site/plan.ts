@@ -307,12 +307,14 @@ export interface RatePlan {
 
 export interface FirewallServicePlan {
   readonly name: string
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocols: readonly Transport[]
   readonly ports: PortRange
-  /** Open connections of one source address. */
+  /** Open connections of one source address; a flow of datagrams is one. */
   readonly connections_per_source_max: number
   readonly new_per_source: RatePlan
 }
+
+export type Transport = 'tcp' | 'udp'
 
 export interface PortRange {
   readonly first: number
@@ -335,7 +337,7 @@ export interface DistributionPlan {
 
 export interface DistributedServicePlan {
   readonly name: string
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocols: readonly Transport[]
   /** Names of virtual addresses it is offered on. */
   readonly on: readonly string[]
   /** Ports stay the same on the way. */

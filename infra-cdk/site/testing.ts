@@ -164,7 +164,13 @@ export function siteWith(change: Partial<Change> = {}): Site {
     ...change.firewall,
   })
   const limits = { connections_per_source_max: 100, new_per_source: { per_second: 10, burst: 20 } }
-  new PublishedService(site, 'devices', { ports: environment.devicePorts, target: tg, on: [front], limits })
+  new PublishedService(site, 'devices', {
+    ports: environment.devicePorts,
+    protocols: ['tcp', 'udp'],
+    target: tg,
+    on: [front],
+    limits,
+  })
   new PublishedService(site, 'rest', {
     ports: { first: 7_000, last: 7_000 },
     target: prod,

@@ -124,6 +124,7 @@ new Firewall(lab, 'firewall', {
 })
 new PublishedService(lab, 'devices', {
   ports: environment.devicePorts,
+  protocols: ['tcp', 'udp'],
   target: tg,
   on: [front],
   // Many trackers of one mobile operator share an address.

@@ -198,6 +198,7 @@ new Firewall(metal, 'firewall', {
 })
 new PublishedService(metal, 'devices', {
   ports: environment.devicePorts,
+  protocols: ['tcp', 'udp'],
   target: tg,
   on: [front],
   // Many trackers of one mobile operator share an address.
