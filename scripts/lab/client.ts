@@ -1,7 +1,6 @@
 /** How a command speaks to the running laboratory. */
 import { existsSync } from 'node:fs'
-import { request } from 'node:http'
-import { createInterface } from 'node:readline'
+import { callAt } from './calls.ts'
 import { socketFile } from './paths.ts'
 import type { RackStatus } from './rack.ts'
 
@@ -27,41 +26,11 @@ export interface Hardware {
 
 export type Method = keyof Hardware | 'up' | 'stop'
 
-/** One line of an answer. */
-export type Line = { say: string } | { error: string } | { result: unknown }
-
 export const isRunning = () => existsSync(socketFile)
 
 /** Calls the laboratory; `said` gets its progress. Rejects with its own words, or with what to do when there is none. */
-export function callLab(
-  method: Method,
-  args: readonly string[] = [],
-  said: (text: string) => void = () => {},
-): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const body = JSON.stringify({ method, args })
-    const call = request({ socketPath: socketFile, path: '/call', method: 'POST' }, (response) => {
-      let last: Line | undefined
-      createInterface({ input: response })
-        .on('line', (text) => {
-          last = JSON.parse(text) as Line
-          if ('say' in last) said(last.say)
-        })
-        .on('close', () => {
-          if (last && 'result' in last) resolve(last.result)
-          else
-            reject(
-              new Error(last && 'error' in last ? last.error : `the laboratory ended while it was asked for ${method}`),
-            )
-        })
-    })
-    call.on('error', (error: NodeJS.ErrnoException) => {
-      const none = error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
-      reject(new Error(none ? 'no laboratory runs: start it with "npm run lab -- up"' : error.message))
-    })
-    call.end(body)
-  })
-}
+export const callLab = (method: Method, args: readonly string[] = [], said?: (text: string) => void) =>
+  callAt(socketFile, 'no laboratory runs: start it with "npm run lab -- up"', method, args, said)
 
 export const hardware: Hardware = {
   status: () => callLab('status') as Promise<RackStatus>,

@@ -1,15 +1,13 @@
 /** The process that is the hardware while a laboratory runs: node scripts/lab/daemon.ts. Started by `lab up`, ended by `lab down`. */
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { planOf } from '#infra/site/plan-of.ts'
 import { lab } from '#infra/sites/lab.ts'
-import type { Line, Method } from './client.ts'
+import { serve } from './calls.ts'
+import type { Method } from './client.ts'
 import { labFolder, logFile, socketFile } from './paths.ts'
 import { Rack } from './rack.ts'
 import { makeRoot } from './root.ts'
 import { wiringOf } from './wiring.ts'
-
-const body_bytes_max = 64 * 1024
 
 mkdirSync(labFolder, { recursive: true })
 const say = (text: string) => appendFileSync(logFile, `${new Date().toISOString()} ${text}\n`)
@@ -48,50 +46,10 @@ const methods: Record<Method, (args: string[], progress: (text: string) => void)
   },
 }
 
-async function read(request: IncomingMessage): Promise<string> {
-  let text = ''
-  for await (const chunk of request) {
-    text += chunk
-    if (text.length > body_bytes_max) throw new Error('the request is too long')
-  }
-  return text
-}
-
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const body = await read(request)
-  const chassis = /^\/chassis\/(.+)$/.exec(request.url ?? '')
-  if (chassis) {
-    response.end(`${await rack.chassis(chassis[1]!, body.trim().split(/\s+/))}\n`)
-    return
-  }
-  const { method, args } = JSON.parse(body) as { method: Method; args: string[] }
-  const write = (line: Line) => void response.write(`${JSON.stringify(line)}\n`)
-  try {
-    if (!Object.hasOwn(methods, method)) throw new Error(`the laboratory does not know "${method}"`)
-    const result = await methods[method](args, (text) => {
-      say(text)
-      write({ say: text })
-    })
-    write({ result: result ?? null })
-  } catch (error) {
-    say(`${method} ${args.join(' ')}: ${(error as Error).stack}`)
-    write({ error: (error as Error).message })
-  }
-  response.end()
-}
-
-const server = createServer((request, response) => {
-  answer(request, response).catch((error) => {
-    say(`a call failed: ${(error as Error).message}`)
-    response.statusCode = 500
-    response.end()
-  })
-})
-// Whoever asked may wait for a whole build.
-server.requestTimeout = 0
 process.on('uncaughtException', (error) => say(`uncaught: ${error.stack}`))
 process.on('unhandledRejection', (error) => say(`unhandled: ${(error as Error)?.stack ?? error}`))
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void Promise.resolve(methods.stop([], () => {})).catch(() => process.exit(1)))
-rmSync(socketFile, { force: true })
-server.listen(socketFile, () => say(`laboratory of site ${rack.wiring.site}, process ${process.pid}`))
+serve({ socketFile, methods, chassis: (server, words) => rack.chassis(server, words), say }, () =>
+  say(`laboratory of site ${rack.wiring.site}, process ${process.pid}`),
+)
