@@ -28,12 +28,15 @@ export function controllerConfiguration({ server, user, password, paths, chassis
   return [
     `name "${server}"`,
     `set_working_mc ${mc}`,
-    '  startlan 1',
-    ...paths.map(({ address, port }) => `    addr ${address} ${port}`),
-    '    priv_limit admin',
-    ...rights.map((line) => `  ${line}`),
-    `    guid ${createHash('md5').update(`bmc/${server}`).digest('hex')}`,
-    '  endlan',
+    // A channel has one address.
+    ...paths.flatMap(({ address, port }, i) => [
+      `  startlan ${i + 1}`,
+      `    addr ${address} ${port}`,
+      '    priv_limit admin',
+      ...rights.map((line) => `  ${line}`),
+      `    guid ${createHash('md5').update(`bmc/${server}`).digest('hex')}`,
+      '  endlan',
+    ]),
     `  chassis_control "${chassis} ${mc}"`,
     ...(system_port === undefined ? [] : [`  serial 15 127.0.0.1 ${system_port} codec VM`]),
     `  user 2 true "${user}" "${password}" admin 10 none md2 md5 straight`,

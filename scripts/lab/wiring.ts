@@ -192,24 +192,37 @@ function outsideMachine(plan: Plan): Machine {
   }
 }
 
-/**
- * A desk with a cable to either switch of the first rack, on the network that servers are reached at: at the management
- * address that the site names there, else at a free one.
- */
-function operatorMachine(plan: Plan): Machine {
+/** Where the operator sits in the network that servers are reached at: addresses that the site names as management's, else a free one. */
+export function deskOf(plan: Plan): { network: NetworkPlan; addresses: string[] } {
   const access = plan.servers[0]
   const found = plan.networks.find(({ cidr }) => access && contains(cidr, access.access.address))
   if (!access || !found) throw new Error(`site ${plan.site}: no network contains the access address of its servers`)
+  const named = plan.management.sources.filter((one) => one.endsWith('/32')).map((one) => one.slice(0, -3))
+  const free = freeAddresses(plan, found)
+  const inside = named.filter((one) => contains(found.cidr, one) && free(one))
+  const addresses = inside.length > 0 ? inside : [...hostsDown(found.cidr)].filter(free).slice(0, 1)
+  if (addresses.length === 0) throw new Error(`network ${found.name}: no address is free for the operator's desk`)
+  return { network: found, addresses }
+}
+
+/** Whether the plan has given an address to nobody. */
+export function freeAddresses(plan: Plan, network: NetworkPlan): (address: string) => boolean {
   const taken = new Set(
     plan.servers
-      .flatMap((server) => [server.access.address, ...server.interfaces.map(({ address }) => address)])
+      .flatMap((server) => [
+        server.access.address,
+        ...server.interfaces.map(({ address }) => address),
+        ...server.bmc.paths.map(({ address }) => address),
+      ])
       .concat(plan.virtual_addresses.map(({ address }) => address))
-      .concat(found.router ?? []),
+      .concat(network.router ?? []),
   )
-  const named = plan.management.sources.filter((one) => one.endsWith('/32')).map((one) => one.slice(0, -3))
-  const inside = named.filter((one) => contains(found.cidr, one))
-  const address = [...inside, ...hostsDown(found.cidr)].find((one) => !taken.has(one))
-  if (address === undefined) throw new Error(`network ${found.name}: no address is free for the operator's desk`)
+  return (address) => !taken.has(address)
+}
+
+/** A desk with a cable to either switch of the first rack. */
+function operatorMachine(plan: Plan): Machine {
+  const { network: found, addresses } = deskOf(plan)
   const legs = plan.racks[0]!.switches.map(({ name, ports }, i) => ({
     name: `desk${i}`,
     mac: derivedMac(`desk ${name}`),
@@ -222,12 +235,13 @@ function operatorMachine(plan: Plan): Machine {
     mtu: found.mtu,
     mac: legs[0]!.mac,
     legs: legs.map(({ name }) => name),
-    addresses: [`${address}/${prefixOf(found.cidr)}`],
+    addresses: [`${addresses[0]}/${prefixOf(found.cidr)}`],
   }
   return { name: operator, legs, devices: [device], routes: [], monitoring_ms: mii_default_ms, arp_targets: [] }
 }
 
-function trunksOf(plan: Plan): Trunk[] {
+/** Cables between switches, each once. */
+export function trunksOf(plan: Plan): Trunk[] {
   const seen = new Set<string>()
   const trunks: Trunk[] = []
   for (const { name, trunks: own } of plan.racks.flatMap((rack) => rack.switches)) {
@@ -317,7 +331,7 @@ export function derivedMac(seed: string): string {
 
 const number = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
 const dotted = (value: number) => [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
-const prefixOf = (cidr: string) => Number(cidr.split('/')[1])
+export const prefixOf = (cidr: string) => Number(cidr.split('/')[1])
 const size = (cidr: string) => 2 ** (32 - prefixOf(cidr))
 
 function contains(cidr: string, address: string): boolean {
@@ -326,7 +340,7 @@ function contains(cidr: string, address: string): boolean {
 }
 
 /** Host addresses of a network, the highest first. */
-function* hostsDown(cidr: string): Generator<string> {
+export function* hostsDown(cidr: string): Generator<string> {
   const first = number(cidr.split('/')[0]!)
   for (let i = size(cidr) - 2; i > 0; i--) yield dotted(first + i)
 }
