@@ -1,0 +1,232 @@
+/** Rows: records one after another, as they come. Quick to make; columns come when pages merge. See docs/mdb-format.md. */
+import { exactJson } from './column.ts'
+import { type ByteReader, type ByteWriter, DamagedError } from './page-bytes.ts'
+import { names, numbers } from './page-names.ts'
+import { type Message, type Table, TableBuilder } from './page-table.ts'
+
+export const null_value = 0
+export const false_value = 1
+export const true_value = 2
+/** A whole number within ±2⁵², zigzag. */
+const whole_value = 3
+const float_value = 4
+/** A text that was not there before: it gets the next index. */
+const string_value = 5
+/** The index of an earlier text. */
+const again_value = 6
+const json_value = 7
+/** A byte of `small` and above is a whole number of 0 … 255 − small. */
+const small = 16
+const whole_max = 2 ** 52
+/** A record with more parameters is not a device's message. */
+const parameters_max = 2_000
+/** Texts longer than this are not looked up again. */
+const again_max = 64
+
+/** Writes a name: its number, or 0 and its text. */
+export function writeName(out: ByteWriter, name: string): void {
+  const number = numbers.get(name)
+  if (number !== undefined) return out.varint(number)
+  out.varint(0)
+  out.text(name)
+}
+
+export function readName(from: ByteReader): string {
+  const number = from.varint()
+  if (number === 0) return from.text()
+  const name = names[number - 1]
+  if (name === undefined) throw new DamagedError(`there is no parameter number ${number}: it needs a newer version`)
+  return name
+}
+
+/** The names of a record in its order. */
+class Shape {
+  readonly names: string[] = []
+  /** The shape with one name more. */
+  readonly next = new Map<string, Shape>()
+  /** Its index among the shapes that a page used; belongs to `page`. */
+  index = -1
+  page = 0
+  /** The name that came last. */
+  lastName = ''
+  lastNext: Shape | undefined
+}
+
+const root = new Shape()
+let shapes_made = 0
+/** Shapes kept from page to page: beyond it they are made anew. */
+const shapes_max = 20_000
+let pages_made = 0
+
+function nextShape(shape: Shape, name: string): Shape {
+  if (shape.lastName === name && shape.lastNext) return shape.lastNext
+  let next = shape.next.get(name)
+  if (next === undefined) {
+    next = new Shape()
+    next.names.push(...shape.names, name)
+    shape.next.set(name, next)
+    shapes_made++
+  }
+  shape.lastName = name
+  shape.lastNext = next
+  return next
+}
+
+function forgetShapes(): void {
+  root.next.clear()
+  root.lastNext = undefined
+  shapes_made = 0
+}
+
+const texts = new Map<string, number>()
+
+function writeValue(out: ByteWriter, value: unknown): void {
+  switch (typeof value) {
+    case 'number':
+      if (value === Math.floor(value) && value <= whole_max && value >= -whole_max) {
+        if (value >= 0 && value < 256 - small) {
+          if (value === 0 && Object.is(value, -0)) break
+          return out.u8(value + small)
+        }
+        out.u8(whole_value)
+        return out.signed(value)
+      }
+      if (value - value !== 0) throw new TypeError(`is ${value}: a number must be finite`)
+      break
+    case 'string': {
+      if (value.length <= again_max) {
+        const index = texts.get(value)
+        if (index !== undefined) {
+          out.u8(again_value)
+          return out.varint(index)
+        }
+      }
+      if (!value.isWellFormed()) {
+        out.u8(json_value)
+        return out.text(JSON.stringify(value))
+      }
+      if (value.length <= again_max) texts.set(value, texts.size)
+      out.u8(string_value)
+      return out.text(value)
+    }
+    case 'boolean':
+      return out.u8(value ? true_value : false_value)
+    default:
+      if (value === null) return out.u8(null_value)
+      out.u8(json_value)
+      return out.text(exactJson(value))
+  }
+  out.u8(float_value)
+  out.f64(value)
+}
+
+/**
+ * Writes the body of rows. A record: the number of its shape, or 0 and the shape; its timestamp; the values. Throws TypeError
+ * that names the record and the parameter.
+ */
+export function writeRecords(out: ByteWriter, records: readonly Message[]): void {
+  texts.clear()
+  if (shapes_made > shapes_max) forgetShapes()
+  const page = ++pages_made
+  let shapes = 0
+  for (const [row, record] of records.entries()) {
+    let shape = root
+    for (const name in record) if (name !== 'timestamp' && record[name] !== undefined) shape = nextShape(shape, name)
+    if (shape.page === page) out.varint(shape.index + 1)
+    else {
+      shape.page = page
+      shape.index = shapes++
+      out.u8(0)
+      out.varint(shape.names.length)
+      for (const name of shape.names) writeName(out, name)
+    }
+    const { timestamp } = record
+    if (typeof timestamp !== 'number' || timestamp - timestamp !== 0)
+      throw new TypeError(`record ${row}: "timestamp" is missing: a number, seconds since 1970 UTC`)
+    out.f64(timestamp)
+    for (const name in record) {
+      if (name === 'timestamp') continue
+      const value = record[name]
+      if (value === undefined) continue
+      try {
+        writeValue(out, value)
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error
+        throw new TypeError(`record ${row}: "${name}" ${error.message}`)
+      }
+    }
+  }
+}
+
+/** Reads the body of rows into columns, checking each value. Throws `DamagedError`. */
+export function readRecords(from: ByteReader, records: number): Table {
+  // A record takes at least the number of its shape and its timestamp.
+  if (records * 9 > from.end - from.at) throw new DamagedError(`${records} records in ${from.end - from.at} bytes`)
+  const builder = new TableBuilder(records)
+  const shapes: number[][] = []
+  const known: string[] = []
+  const places = new Map<string, number>()
+  for (let row = 0; row < records; row++) {
+    const which = from.varint()
+    let shape = shapes[which - 1]
+    if (which === 0) {
+      shape = []
+      const seen = new Set<number>()
+      const size = from.count(1)
+      if (size > parameters_max) throw new DamagedError(`record ${row}: ${size} parameters, at most ${parameters_max}`)
+      for (let left = size; left > 0; left--) {
+        const name = readName(from)
+        let place = places.get(name)
+        if (place === undefined) {
+          place = builder.columns.length
+          places.set(name, place)
+          builder.column(name)
+        }
+        if (name === 'timestamp' || seen.has(place)) throw new DamagedError(`record ${row}: "${name}" is there twice`)
+        seen.add(place)
+        shape.push(place)
+      }
+      shapes.push(shape)
+    }
+    if (shape === undefined) throw new DamagedError(`record ${row}: there is no shape ${which} before it`)
+    const timestamp = from.f64()
+    if (timestamp - timestamp !== 0) throw new DamagedError(`record ${row}: "timestamp" is ${timestamp}`)
+    builder.timestamps[row] = timestamp
+    for (let i = 0; i < shape.length; i++) {
+      const column = builder.columns[shape[i]!]!
+      const what = from.u8()
+      if (what >= small) column.pushNumber(row, what - small)
+      else if (what === float_value) {
+        const value = from.f64()
+        if (value - value !== 0) throw new DamagedError(`record ${row}: "${column.name}" is ${value}`)
+        column.pushNumber(row, value)
+      } else if (what === whole_value) column.pushNumber(row, from.signed())
+      else if (what === true_value) column.pushBoolean(row, true)
+      else if (what === false_value) column.pushBoolean(row, false)
+      else if (what === again_value) {
+        const text = known[from.varint()]
+        if (text === undefined) throw new DamagedError(`record ${row}: "${column.name}" refers to no earlier text`)
+        column.pushString(row, text)
+      } else if (what === string_value) {
+        const text = from.text()
+        if (text.length <= again_max) known.push(text)
+        column.pushString(row, text)
+      } else if (what === null_value) column.pushNull(row)
+      else if (what === json_value) {
+        const text = from.text()
+        try {
+          // What it is in our writing: the same value has one text only.
+          const value: unknown = JSON.parse(text)
+          if (typeof value === 'string' && !value.isWellFormed()) column.pushJson(row, JSON.stringify(value))
+          else if (typeof value === 'object' && value !== null) column.pushJson(row, exactJson(value))
+          else throw new TypeError('is a plain value in JSON')
+        } catch (error) {
+          throw new DamagedError(`record ${row}: "${column.name}" ${(error as Error).message}`)
+        }
+      } else throw new DamagedError(`record ${row}: "${column.name}" is of an unknown kind ${what}`)
+    }
+    builder.records = row + 1
+  }
+  if (from.at !== from.end) throw new DamagedError(`${from.end - from.at} bytes follow the last record`)
+  return builder.table()
+}
