@@ -332,6 +332,9 @@ export function derivedMac(seed: string): string {
 const number = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
 const dotted = (value: number) => [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
 export const prefixOf = (cidr: string) => Number(cidr.split('/')[1])
+/** `10.20.40.131/24` → `10.20.40.0/24` */
+export const networkOf = (cidr: string) =>
+  `${dotted(Math.floor(number(cidr.split('/')[0]!) / size(cidr)) * size(cidr))}/${prefixOf(cidr)}`
 const size = (cidr: string) => 2 ** (32 - prefixOf(cidr))
 
 function contains(cidr: string, address: string): boolean {

@@ -224,6 +224,8 @@ export class Server {
     this.#wanted = 'off'
     // Not in line with other work: a cord does not wait.
     this.#child?.kill('SIGKILL')
+    this.#qmp?.close()
+    this.#qmp = undefined
     return until(`${this.name} dies`, death_time_max_ms, () => this.#child === undefined, 5)
   }
 
@@ -250,7 +252,11 @@ export class Server {
 
   /** Light of the n-th NIC. */
   async setLink(nic: number, up: boolean): Promise<void> {
-    await this.#qmp?.do('set_link', { name: nicId(this.wired.plan.nics[nic]!.name), up })
+    const qmp = this.#qmp
+    await qmp?.do('set_link', { name: nicId(this.wired.plan.nics[nic]!.name), up }).catch((error) => {
+      // A server that dies at this moment has no lights.
+      if (this.#qmp === qmp) throw error
+    })
   }
 
   /** A drive out of its bay, live or not. */

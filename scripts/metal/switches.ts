@@ -7,6 +7,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { at_once } from '../lab/namespaces.ts'
 import { run, until } from '../lab/shell.ts'
+import { networkOf } from '../lab/wiring.ts'
 import { bmcMachine, type Ground, racks } from './ground.ts'
 import { type Learned, learnedOf, placeLeg, placePort, switchCommands } from './ovs.ts'
 import { type Device, type Port, portsOf, type Topology } from './topology.ts'
@@ -15,6 +16,8 @@ const schema = '/usr/share/openvswitch/vswitch.ovsschema'
 const start_time_max_ms = 20_000
 /** An 802.1Q tag on the longest frame. */
 const tag_bytes = 4
+/** Routing tables of devices that stand beside each other. */
+const first_table = 100
 
 export class Switches {
   readonly #ground: Ground
@@ -44,7 +47,10 @@ export class Switches {
     )
     for (const { plan, bmc } of servers) {
       await addNamespace(bmcMachine(plan.name))
-      for (const { port, device } of bmc) await this.#lead(port.device, bmcMachine(plan.name), device)
+      for (const [i, { port, device }] of bmc.entries()) {
+        await this.#lead(port.device, bmcMachine(plan.name), device)
+        await this.#apart(bmcMachine(plan.name), device, i)
+      }
     }
     for (const name of new Set(places.map((one) => one.name))) await addNamespace(name)
     for (const { name, bridge, legs, devices, routes } of places) {
@@ -93,6 +99,22 @@ export class Switches {
     // What goes through a switch has its checksum in it.
     await inside(machine, 'ethtool', ['-K', name, 'tx', 'off'])
     await ip(machine, [`link set ${name} up`, ...addresses.map((one) => `addr add ${one} dev ${name}`)])
+  }
+
+  /** Two devices in one network: each speaks for its own address alone, as two ports of a controller do. */
+  async #apart(machine: string, { name, addresses }: Device, index: number): Promise<void> {
+    const { ip, inside } = this.#ground.net
+    const own = { arp_ignore: 1, arp_announce: 2, rp_filter: 0 }
+    const words = Object.entries(own).map(([key, value]) => `net.ipv4.conf.${name}.${key}=${value}`)
+    await inside(machine, 'sysctl', ['-qw', ...words])
+    const table = first_table + index
+    await ip(
+      machine,
+      addresses.flatMap((address) => [
+        `rule add from ${address.split('/')[0]} lookup ${table}`,
+        `route add ${networkOf(address)} dev ${name} table ${table}`,
+      ]),
+    )
   }
 
   get #database() {
