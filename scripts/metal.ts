@@ -45,7 +45,9 @@ function enter(ground: Ground, place: string, command: readonly string[]): numbe
   if (place !== operator && place !== outside)
     throw new Error(`"${place}" is no place to run commands at; there are ${operator} and ${outside}`)
   const args = ['netns', 'exec', ground.namespaceOf(place), ...command]
-  return spawnSync('ip', args, { stdio: 'inherit' }).status ?? 1
+  // A site file may ask whether it is emulated, and be smaller then.
+  const env = { ...process.env, MILEPOST_METAL: process.env.MILEPOST_METAL || ground.site }
+  return spawnSync('ip', args, { stdio: 'inherit', env }).status ?? 1
 }
 
 const text = { type: 'string' } as const

@@ -15,7 +15,7 @@ export interface Options {
 }
 
 export const defaults: Options = {
-  memory_mb: 1_024,
+  memory_mb: 2_048,
   cpus: 2,
   drive_gb: 4,
   drives: 'files',
