@@ -3,11 +3,12 @@ import { join, resolve } from 'node:path'
 import { variablesOf } from '#ansible/inventory.ts'
 import { App } from './cdk.ts'
 import { deploymentOf } from './site/deployment.ts'
-import { machinesFile, readMachines } from './site/machines.ts'
+import { machinesFile, readMachines, readReinstalled } from './site/machines.ts'
 import { planOf } from './site/plan-of.ts'
 import { releaseHash } from './site/release.ts'
 import { home } from './sites/home.ts'
 import { refused, sites } from './sites/index.ts'
+import { InstallStack } from './stacks/install-stack.ts'
 import { MachineStack } from './stacks/machine.ts'
 import { siteStacks } from './stacks/site-stack.ts'
 
@@ -20,7 +21,9 @@ try {
   if (asked !== undefined) throw new Error(asked)
   for (const [name, site] of Object.entries(sites)) {
     if (!wanted(name)) continue
-    const { steps, hashes } = deploymentOf(planOf(site), {
+    const plan = planOf(site)
+    if (plan.install) new InstallStack(app, { plan, reinstalled: readReinstalled(state, name) })
+    const { steps, hashes } = deploymentOf(plan, {
       machines: readMachines(machinesFile(state, name)),
       variablesOf: (plan, host) => variablesOf(plan, plan.servers.find((server) => server.name === host)!),
     })

@@ -24,6 +24,7 @@ function tools(): Tools {
 export async function cdktf(
   command: 'deploy' | 'diff' | 'destroy',
   stack: string | readonly string[],
+  say: (line: string) => void = (line) => void process.stdout.write(`${line}\n`),
 ): Promise<boolean> {
   const stacks = [stack].flat()
   const { terraform, config, node } = tools()
@@ -40,24 +41,28 @@ export async function cdktf(
     CI: 'true',
     FORCE_COLOR: '0',
     NO_COLOR: '1',
-    MILEPOST_SITE: stacks[0]!.replace(/-(hardware|cluster|services)$/, ''),
+    MILEPOST_SITE: stacks[0]!.replace(/-(install|hardware|cluster|services)$/, ''),
   }
   const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const last: string[] = []
   let failure: string | undefined
+  /** What a step found to be wrong, a line each. */
+  const findings: string[] = []
   let changed = false
   const read = (stream: NodeJS.ReadableStream) =>
     createInterface({ input: stream }).on('line', (raw) => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
       const line = raw.replace(/\x1b\[[0-9;]*m/g, '').replace(new RegExp(`^\\s*(${stacks.join('|')})\\s{2}`), '')
       last.push(line)
+      const finding = /\(local-exec\): ! (.*)$/.exec(line)
+      if (finding) findings.push(finding[1]!)
       // Our own steps name what failed in the last line they say.
       failure = /\(local-exec\): (\w+: .*)$/.exec(line)?.[1] ?? failure
       if (last.length > 40) last.shift()
       if (/^Apply complete!|^Destroy complete!/.test(line.trim()) && !/ 0 added, 0 changed, 0 destroyed/.test(line))
         changed = true
       const shown = readable(line, command)
-      if (shown !== undefined) process.stdout.write(`${shown}\n`)
+      if (shown !== undefined) say(shown)
     })
   // Asked to end, it lets the steps that run come to their end first; what is left, the next deploy does.
   const interrupt = () => void child.kill('SIGINT')
@@ -72,6 +77,8 @@ export async function cdktf(
     throw new Error(
       'provider null is neither in the mirror nor to be had from the registry: install pip for Python 3 (apt install python3-pip), then run this again.',
     )
+  if (code !== 0 && findings.length > 0)
+    throw new Error(`${findings.join('\n')}\nmend it, then the same command again goes on where it stopped`)
   if (code !== 0 && failure !== undefined)
     throw new Error(`${failure}\nmend it, then the same command again goes on where it stopped`)
   if (code !== 0)
@@ -88,7 +95,7 @@ export async function cdktf(
 function readable(line: string, command: string): string | undefined {
   const text = line.trim()
   const said = /^null_resource\.([\w-]+) .*\(local-exec\): (.*)$/.exec(text)
-  if (said) return said[2]?.startsWith('Executing:') ? undefined : `  ${said[1]?.padEnd(12)} ${said[2]}`
+  if (said) return /^(Executing:|! )/.test(said[2] ?? '') ? undefined : `  ${said[1]?.padEnd(12)} ${said[2]}`
   if (command === 'diff')
     return /^(#|[-+~] (?!Reusing|Using|Finding|Install)|Plan:|No changes)/.test(text) ? `  ${text}` : undefined
   if (/^(No changes|Plan:|Apply complete|Destroy complete|Error)/.test(text)) return `  ${text}`

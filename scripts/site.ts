@@ -3,17 +3,19 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { renderSummary } from '#infra/render/summary.ts'
 import { machinePlanOf } from '#infra/site/machine.ts'
+import type { Plan } from '#infra/site/plan.ts'
 import { releaseHash } from '#infra/site/release.ts'
 import { site as homeSite } from '#infra/sites/home.ts'
 import { sites } from '#infra/sites/index.ts'
 import { stackId } from '#infra/stacks/site-stack.ts'
 import { type StackName, stackNames } from '#infra/stacks/steps.ts'
 import { cdktf } from './cdktf.ts'
+import { statesOf, tableOf } from './provision/table.ts'
 import { runAnsible } from './site/ansible.ts'
 import { apply, begin, prepare, remove } from './site/apply.ts'
 import { diffText } from './site/diff.ts'
 import { renderedFolder, writeFiles } from './site/folders.ts'
-
+import { install, installServers, orderReinstalls, type Reinstalls } from './site/install.ts'
 import { lookAtMachines } from './site/machines.ts'
 import { deploymentNamed, planNamed, renderedFiles } from './site/site.ts'
 
@@ -24,7 +26,9 @@ const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, 
   render   writes what is rendered of the plan: --to FOLDER
   diff     per host what a deploy would change since the last one; exit code 3 when there is anything
   drift    asks the servers whether they still are as they were deployed; exit code 3 when one is not
-  deploy   hardware, then cluster, then services; again: what changed or was left undone
+  deploy   blank servers, then hardware, cluster, services; again: what changed or was left undone
+           --reinstall SERVER: what is on its drives goes (asks; in scripts --yes-reinstall SERVER)
+  servers  how far each server is from blank to ready
   destroy  takes away what deploy made
   apply    SITE STEP: one step of a deploy, whatever the state says
 `
@@ -38,6 +42,8 @@ async function main(): Promise<number> {
       json: { type: 'boolean', default: false },
       svg: { type: 'string' },
       to: { type: 'string' },
+      reinstall: { type: 'string', multiple: true, default: [] },
+      'yes-reinstall': { type: 'string', multiple: true, default: [] },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -78,13 +84,17 @@ async function main(): Promise<number> {
     case 'drift':
       return drift(name)
     case 'deploy':
-      return deploy(name)
+      return deploy(name, { ask: values.reinstall, yes: values['yes-reinstall'] })
+    case 'servers': {
+      const plan = planNamed(name)
+      say(tableOf(plan.servers, statesOf(plan), Date.now()).join('\n'))
+      return 0
+    }
+    case 'install':
+      return install(planNamed(name))
     case 'destroy': {
-      planNamed(name)
-      await cdktf(
-        'destroy',
-        stackNames.map((stack) => stackId(name, stack)),
-      )
+      // Servers stay installed; that they are is forgotten by the stack alone.
+      await cdktf('destroy', stacksOf(planNamed(name)))
       return 0
     }
     case 'begin':
@@ -126,15 +136,23 @@ async function drift(name: string): Promise<number> {
   return differing === 0 ? 0 : 3
 }
 
-async function deploy(name: string): Promise<number> {
+/** Stacks of a site in their order. */
+const stacksOf = ({ site, install }: Plan) =>
+  [...(install ? (['install'] as const) : []), ...stackNames].map((stack) => stackId(site, stack))
+
+async function deploy(name: string, reinstalls: Reinstalls): Promise<number> {
   const began = Date.now()
   // All that is wrong with the site is said before anything is touched.
   prepare(name)
-  await lookAtMachines(planNamed(name))
-  const changed = await cdktf(
+  const plan = planNamed(name)
+  await orderReinstalls(plan, reinstalls)
+  const installed = plan.install !== null && (await installServers(plan))
+  await lookAtMachines(plan)
+  const configured = await cdktf(
     'deploy',
     stackNames.map((stack) => stackId(name, stack)),
   )
+  const changed = installed || configured
   say(
     `\nSite ${name} ${changed ? 'is deployed' : 'is as it should be: 0 changed'}, ${((Date.now() - began) / 1_000).toFixed(1)} s`,
   )

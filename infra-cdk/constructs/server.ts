@@ -1,5 +1,5 @@
 import { Construct } from 'constructs'
-import { type Role, roles } from '../site/plan.ts'
+import { type Firmware, firmwares, type Role, roles } from '../site/plan.ts'
 import { Bmc } from './bmc.ts'
 import { BondedNic } from './bonded-nic.ts'
 import { contains, parseCidr } from './ipv4.ts'
@@ -15,10 +15,16 @@ export interface ServerProps {
   /** Lowest unit it takes, counted from the bottom. */
   readonly unit: number
   readonly height?: number
+  /** As on the labels of its modules, GiB. */
+  readonly memory_gb?: number
+  /** Absent: `bios`. */
+  readonly firmware?: Firmware
   readonly addresses: readonly NetworkAddress[]
   /** Account that Ansible logs in with; SSH to the address on `lan`. */
   readonly access?: { readonly user?: string; readonly port?: number }
 }
+
+const memory_gb_max = 24_576
 
 /** A server. Its bond, mirror, BMC and power supplies are made in it. */
 export class Server extends Construct {
@@ -27,6 +33,8 @@ export class Server extends Construct {
   readonly role: Role
   readonly unit: number
   readonly height: number
+  readonly memory_gb: number | null
+  readonly firmware: Firmware
   readonly addresses: readonly NetworkAddress[]
   readonly access: { readonly user: string; readonly port: number }
 
@@ -36,7 +44,14 @@ export class Server extends Construct {
       throw new Error(`server "${name}": the name is its host name: lower-case letters, digits and -, at most 15`)
     if (!roles.includes(props.role))
       throw new Error(`server ${name}: there is no role "${props.role}"; the roles are ${roles.join(', ')}`)
+    const { memory_gb = null, firmware = 'bios' } = props
+    if (!firmwares.includes(firmware))
+      throw new Error(`server ${name}: there is no firmware "${firmware}"; it is one of ${firmwares.join(', ')}`)
+    if (memory_gb !== null && !(memory_gb > 0 && memory_gb <= memory_gb_max))
+      throw new Error(`server ${name}: memory_gb ${memory_gb} is not between 0 and ${memory_gb_max}`)
     this.name = name
+    this.memory_gb = memory_gb
+    this.firmware = firmware
     this.rack = scope
     this.role = props.role
     this.unit = props.unit

@@ -1,12 +1,26 @@
 import { type IConstruct, RootConstruct } from 'constructs'
-import type { HostSettingsPlan, ManagementPlan } from '../site/plan.ts'
+import type { HostSettingsPlan, InstallPlan, ManagementPlan } from '../site/plan.ts'
 
 export interface SiteProps {
   /** Host names are under it; a site without racks has none. */
   readonly domain?: string
   readonly management?: ManagementPlan
   readonly host?: HostSettingsPlan
+  /** How blank servers are installed; absent: they come with Debian 12. */
+  readonly install?: SiteInstall
 }
+
+export interface SiteInstall {
+  /** Address on `lan` of the machine that deploys. */
+  readonly address: string
+  readonly port?: number
+  readonly kernel_args?: string
+  readonly packages?: readonly string[]
+}
+
+/** The console of servers with a serial line, which their BMC shows, too. */
+const kernel_args_default = 'console=tty0 console=ttyS0,115200n8'
+const http_port_default = 8_069
 
 /** A place to deploy to: the root of its tree of constructs. One site, one file in `sites/`. */
 export class Site extends RootConstruct {
@@ -14,6 +28,7 @@ export class Site extends RootConstruct {
   readonly domain: string | undefined
   readonly management: ManagementPlan | undefined
   readonly host: HostSettingsPlan | undefined
+  readonly install: InstallPlan | undefined
 
   constructor(name: string, props: SiteProps = {}) {
     super(name)
@@ -23,6 +38,12 @@ export class Site extends RootConstruct {
     this.domain = props.domain
     this.management = props.management
     this.host = props.host
+    this.install = props.install && {
+      port: http_port_default,
+      kernel_args: kernel_args_default,
+      packages: [],
+      ...props.install,
+    }
   }
 }
 

@@ -13,6 +13,7 @@ import {
   Switch,
   VirtualAddress,
 } from '../constructs/index.ts'
+import { contains, parseCidr } from '../constructs/ipv4.ts'
 import { all, type Site } from '../constructs/site.ts'
 import type { Port } from '../constructs/switch.ts'
 import { count as words } from '../constructs/words.ts'
@@ -31,7 +32,8 @@ export class SiteError extends Error {
 /** Everything that is wrong with a site, each finding with the name of the element and the remedy; empty: nothing. */
 export function findingsOf(site: Site): string[] {
   const own = site.node.findAll().flatMap((construct) => construct.node.validate())
-  const racked = all(site, Rack).length > 0 ? [...census(site), ...collisions(site), ...elevation(site)] : []
+  const racked =
+    all(site, Rack).length > 0 ? [...census(site), ...collisions(site), ...elevation(site), ...installable(site)] : []
   return [...new Set([...own, ...racked])]
 }
 
@@ -147,6 +149,7 @@ function collisions(site: Site): string[] {
     for (const { provider, to } of network.uplinks) cable(to, `uplink ${provider}`)
   }
   for (const { name: id, address: at } of all(site, VirtualAddress)) address(at, `virtual address ${id}`)
+  if (site.install) address(site.install.address, 'the machine that deploys (install)')
   for (const part of [...all(site, Rack), ...all(site, Switch), ...all(site, Pdu), ...all(site, Server)])
     name(part.name, `${part.constructor.name.toLowerCase()} ${part.name}`)
   for (const device of all(site, Switch))
@@ -169,6 +172,35 @@ function collisions(site: Site): string[] {
         address(at.address, `bmc of ${owner}`)
         cable(to, `bmc of ${owner}`)
       }
+  }
+  return found
+}
+
+/** What a site needs whose blank servers are installed. */
+function installable(site: Site): string[] {
+  const { install } = site
+  if (!install) return []
+  const found: string[] = []
+  const say = (text: string) => found.push(`site ${site.name}: install: ${text}`)
+  const lan = all(site, Network).find(({ name }) => name === 'lan')
+  const cidr = lan && parseCidr(lan.cidr)
+  if (lan && cidr && !contains(cidr, install.address))
+    say(`address ${install.address} is not in network lan (${lan.cidr}), over which servers are installed`)
+  if (lan && lan.vlan !== null) say('network lan is tagged; firmware starts servers over an untagged one')
+  if (!(Number.isInteger(install.port) && install.port >= 1 && install.port <= 65_535))
+    say(`port ${install.port} is not between 1 and 65535`)
+  if (/[^\w .,:=/-]/.test(install.kernel_args))
+    say(`kernel_args "${install.kernel_args}" have a character that is neither letter, digit nor one of _ . , : = / -`)
+  for (const name of install.packages)
+    if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name)) say(`"${name}" is no name of a Debian package`)
+  for (const server of all(site, Server)) {
+    const owner = `server ${server.name}`
+    if (server.memory_gb === null) found.push(`${owner}: memory_gb is missing; a module that is missing is found by it`)
+    for (const part of [...server.mirrors, ...server.bonds])
+      if (!part.managed) found.push(`${owner}: ${part.name} is not managed, but the site installs its servers`)
+    for (const { serial } of server.mirrors.flatMap(({ drives }) => drives))
+      if (!/^[\w.:-]{1,64}$/.test(serial))
+        found.push(`${owner}: drive serial "${serial}" has a character that a serial has not; write it without spaces`)
   }
   return found
 }

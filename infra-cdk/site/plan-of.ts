@@ -53,6 +53,7 @@ export function planOf(site: Site): P.Plan {
     environment: environmentPlan(site),
     management,
     host,
+    install: site.install ?? null,
     secrets: secretsPlan(site, cluster),
   }
   // A plan is data alone: no method, nothing shared with the tree.
@@ -119,6 +120,8 @@ function serverPlan(
     unit: server.unit,
     height: server.height,
     role: server.role,
+    memory_gb: server.memory_gb,
+    firmware: server.firmware,
     access: { address: server.addressOn('lan')!, ...server.access, secret: 'access/ssh-key' },
     nics: bond.legs.map(({ nic, mac, to, speed_mbps = 10_000 }) => ({
       name: nic,

@@ -39,6 +39,8 @@ export interface Plan {
   readonly environment: EnvironmentPlan
   readonly management: ManagementPlan
   readonly host: HostSettingsPlan
+  /** How blank servers are installed; null: they come installed. */
+  readonly install: InstallPlan | null
   readonly secrets: readonly SecretPlan[]
 }
 
@@ -130,6 +132,9 @@ export interface ServerPlan {
   readonly unit: number
   readonly height: number
   readonly role: Role
+  /** As on the labels of its modules, GiB; null: it is not compared. */
+  readonly memory_gb: number | null
+  readonly firmware: Firmware
   /** How Ansible reaches it. */
   readonly access: { readonly address: string; readonly port: number; readonly user: string; readonly secret: string }
   readonly nics: readonly NicPlan[]
@@ -142,6 +147,22 @@ export interface ServerPlan {
   readonly raid: RaidPlan
   readonly power: readonly OutletPlan[]
   readonly bmc: BmcPlan
+}
+
+/** What starts a server's system: decides which boot loader its drives get. */
+export const firmwares = ['bios', 'uefi'] as const
+export type Firmware = (typeof firmwares)[number]
+
+/** How the machine that deploys installs blank servers over `lan`. */
+export interface InstallPlan {
+  /** Its own address on `lan`: DHCP, TFTP and HTTP are served there while servers are looked at and installed. */
+  readonly address: string
+  /** TCP port of its HTTP service. */
+  readonly port: number
+  /** Arguments of the kernel, of the image in memory and of the installed system. */
+  readonly kernel_args: string
+  /** Debian packages on every server besides those of the roles, for example firmware of network cards. */
+  readonly packages: readonly string[]
 }
 
 /** A port of the server with its cable. */

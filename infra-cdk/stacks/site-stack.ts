@@ -13,10 +13,10 @@ export interface SiteStackProps {
 }
 
 /** From cdktf.out/stacks/NAME to the top of the tree: no path of a machine gets into the plan. */
-const top = '../../..'
+export const top = '../../..'
 
 /** `lab-hardware`. */
-export const stackId = (site: string, stack: StackName) => `${site}-${stack}`
+export const stackId = (site: string, stack: StackName | 'install') => `${site}-${stack}`
 
 /**
  * A part of a site's deploy: a resource a step, whose triggers are hashes of exactly what it applies to each host. So a

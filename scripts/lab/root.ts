@@ -36,6 +36,34 @@ function sources(): string[] {
   )
 }
 
+/** Debian with these packages in a new folder. Its apt lists go along: a role that installs what is there finds it without a network. */
+export async function bootstrap(
+  folder: string,
+  packages: readonly string[],
+  options: readonly string[] = [],
+): Promise<void> {
+  const from = sources()
+  if (from.length === 0) throw new Error(`/etc/apt names no source of Debian ${wanted_suite}; add one`)
+  await run('nice', [
+    '-n',
+    '5',
+    'mmdebstrap',
+    '--quiet',
+    '--variant=apt',
+    '--format=directory',
+    '--aptopt=APT::Install-Recommends "false"',
+    '--dpkgopt=path-exclude=/usr/share/man/*',
+    '--dpkgopt=path-exclude=/usr/share/doc/*',
+    '--dpkgopt=path-exclude=/usr/share/locale/*',
+    `--include=${packages.join(',')}`,
+    '--skip=cleanup/apt/lists',
+    ...options,
+    wanted_suite,
+    folder,
+    ...from,
+  ])
+}
+
 /** Makes the root unless it is there. Gives its folder. */
 export async function makeRoot(say: (text: string) => void): Promise<string> {
   const root = rootFolder()
@@ -44,8 +72,6 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   // Another checkout may make the same root at the same time; the first that is whole is taken.
   const unfinished = `${root}.${process.pid}`
   rmSync(unfinished, { recursive: true, force: true })
-  const from = sources()
-  if (from.length === 0) throw new Error(`/etc/apt names no source of Debian ${wanted_suite}; add one`)
   const began = performance.now()
   const timer = setInterval(
     () => say(`the servers' root is being made (once) … ${Math.round((performance.now() - began) / 1000)} s`),
@@ -53,24 +79,7 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   )
   say(`the servers' root is being made (once): ${system.length + cached.length} packages and what they need`)
   try {
-    // The servers' own apt lists go along: a role that installs what is there finds it without a network.
-    await run('nice', [
-      '-n',
-      '5',
-      'mmdebstrap',
-      '--quiet',
-      '--variant=apt',
-      '--format=directory',
-      '--aptopt=APT::Install-Recommends "false"',
-      '--dpkgopt=path-exclude=/usr/share/man/*',
-      '--dpkgopt=path-exclude=/usr/share/doc/*',
-      '--dpkgopt=path-exclude=/usr/share/locale/*',
-      `--include=${[...system, ...cached].join(',')}`,
-      '--skip=cleanup/apt/lists',
-      wanted_suite,
-      unfinished,
-      ...from,
-    ])
+    await bootstrap(unfinished, [...system, ...cached])
     await finish(unfinished)
     if (existsSync(root)) rmSync(unfinished, { recursive: true, force: true })
     else renameSync(unfinished, root)
@@ -90,22 +99,22 @@ export async function makeRoot(say: (text: string) => void): Promise<string> {
   return root
 }
 
-/** As an installer leaves a server: a network that is managed, SSH for root by key, and nothing on that nobody asked for. */
+/** A laboratory's server: the clock and the console are the machine's, and it has no disks to trim or check. */
 async function finish(root: string): Promise<void> {
+  await settle(root)
+  for (const unit of ['console-getty.service', 'e2scrub_all.timer', 'fstrim.timer'])
+    await run('systemctl', [`--root=${root}`, 'mask', '--quiet', unit])
+}
+
+/** As an installer leaves a server: a network that is managed, SSH for root by key, and nothing on that nobody asked for. */
+export async function settle(root: string): Promise<void> {
   const enable = (unit: string) => run('systemctl', [`--root=${root}`, 'enable', '--quiet', unit])
   // The package makes a set of databases of its own; an installer would not have one.
   await run('chroot', [root, 'pg_dropcluster', '15', 'main'])
   for (const unit of services_off) await attempt('systemctl', [`--root=${root}`, 'disable', '--quiet', unit])
   await enable('systemd-networkd.service')
   await enable('ssh.service')
-  // The clock and the console are the machine's, and a virtual server has no disks to trim or check.
-  for (const unit of [
-    'systemd-networkd-wait-online.service',
-    'console-getty.service',
-    'e2scrub_all.timer',
-    'fstrim.timer',
-  ])
-    await run('systemctl', [`--root=${root}`, 'mask', '--quiet', unit])
+  await run('systemctl', [`--root=${root}`, 'mask', '--quiet', 'systemd-networkd-wait-online.service'])
   for (const timer of ['apt-daily.timer', 'apt-daily-upgrade.timer', 'man-db.timer', 'dpkg-db-backup.timer'])
     await attempt('systemctl', [`--root=${root}`, 'disable', '--quiet', timer])
   writeFileSync(join(root, 'etc/ssh/sshd_config.d/installer.conf'), 'PasswordAuthentication no\nUseDNS no\n')

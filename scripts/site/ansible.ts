@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { root } from '../state.ts'
-import { renderedFolder, sshConfigFile } from './folders.ts'
+import { renderedFolder, sshArguments } from './folders.ts'
 
 /** A task that takes longer is named again and again, so that nobody thinks it hangs. */
 const silence_max_ms = 10_000
@@ -36,7 +36,6 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
   const say = run.say ?? ((line: string) => void process.stdout.write(`${line}\n`))
   const program = join(root, '.milepost/tools/ansible/bin/ansible-playbook')
   if (!existsSync(program)) throw new Error('Ansible is not set up: run "node scripts/setup.mjs lab" first')
-  const config = sshConfigFile(site)
   const args = [
     '-i',
     join(renderedFolder(site), 'inventory.yml'),
@@ -53,7 +52,9 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
     ANSIBLE_NOCOLOR: '1',
     ANSIBLE_FORCE_COLOR: '0',
     ANSIBLE_SSH_CONTROL_PATH_DIR: connections,
-    ...(existsSync(config) ? { ANSIBLE_SSH_COMMON_ARGS: `-F ${config}` } : {}),
+    ANSIBLE_SSH_COMMON_ARGS: sshArguments(site)
+      .map((word) => `'${word}'`)
+      .join(' '),
   }
   const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const reader = new Reader(hosts.length !== 1, check, say)

@@ -11,6 +11,17 @@ export const appliedFolder = (site: string, host: string) => join(siteFolder(sit
 /** OpenSSH's configuration to reach the servers, where plain SSH does not do: the laboratory's, a jump host's. */
 export const sshConfigFile = (site: string) => join(siteFolder(site), 'ssh_config')
 
+/** Host keys of the site's servers: those that we installed are in it from the beginning. */
+export const knownHostsFile = (site: string) => join(siteFolder(site), 'known_hosts')
+
+/** What SSH to the site's servers is told on every call. */
+export function sshArguments(site: string): string[] {
+  const config = sshConfigFile(site)
+  if (existsSync(config)) return ['-F', config]
+  const known = existsSync(knownHostsFile(site)) ? ['-o', `UserKnownHostsFile="${knownHostsFile(site)}"`] : []
+  return [...known, '-o', 'StrictHostKeyChecking=accept-new']
+}
+
 /** All files below a folder by their paths from it; a folder that is absent has none. */
 export function readFiles(folder: string): Map<string, string> {
   if (!existsSync(folder)) return new Map()

@@ -1,12 +1,11 @@
 /** Which machines a site's servers are: a server that was installed anew is not the one that a step was applied to. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { machinesFile, readMachines } from '#infra/site/machines.ts'
 import type { Plan, ServerPlan } from '#infra/site/plan.ts'
 import { secretFile } from '../secrets.ts'
 import { state } from '../state.ts'
-import { siteFolder, sshConfigFile, writeFiles } from './folders.ts'
+import { siteFolder, sshArguments, writeFiles } from './folders.ts'
 
 /** A server that does not answer in time is taken for the one it was: the deploy will tell. */
 const answer_time_max_s = 5
@@ -24,9 +23,8 @@ export async function lookAtMachines(plan: Plan): Promise<void> {
 }
 
 function ask(site: string, { access }: ServerPlan): Promise<string | undefined> {
-  const config = sshConfigFile(site)
   const args = [
-    ...(existsSync(config) ? ['-F', config] : ['-o', 'StrictHostKeyChecking=accept-new']),
+    ...sshArguments(site),
     ...['-i', secretFile(site, access.secret), '-o', 'BatchMode=yes', '-o', `ConnectTimeout=${answer_time_max_s}`],
     ...['-p', String(access.port), `${access.user}@${access.address}`, identity],
   ]

@@ -1,0 +1,68 @@
+/** The first part of a deploy where servers come blank. */
+import { createInterface } from 'node:readline/promises'
+import type { Plan } from '#infra/site/plan.ts'
+import { stackId } from '#infra/stacks/site-stack.ts'
+import { cdktf } from '../cdktf.ts'
+import { orderReinstall, provision } from '../provision/provision.ts'
+import { LiveTable } from '../provision/table.ts'
+
+const say = (text: string) => void process.stdout.write(`${text}\n`)
+
+/** Before a line that is a finding: the process that started this one says them together at the end. */
+export const finding_mark = '! '
+
+/** What the stack's provisioner runs. Gives the exit code. */
+export async function install(plan: Plan): Promise<number> {
+  try {
+    await provision(plan, say)
+    return 0
+  } catch (error) {
+    for (const line of (error as Error).message.split('\n')) say(`${finding_mark}${line}`)
+    return 1
+  }
+}
+
+/** Installs what is not installed; gives whether anything was. */
+export async function installServers(plan: Plan): Promise<boolean> {
+  const stack = stackId(plan.site, 'install')
+  if (!process.stdout.isTTY) return cdktf('deploy', stack)
+  const table = new LiveTable(plan, process.stdout)
+  try {
+    return await cdktf('deploy', stack, (line) => table.say(line))
+  } finally {
+    table.end()
+  }
+}
+
+export interface Reinstalls {
+  /** To be confirmed by a person. */
+  readonly ask: readonly string[]
+  /** Confirmed by whoever wrote the command. */
+  readonly yes: readonly string[]
+}
+
+/** Takes the operator's word; throws when it was not given. */
+export async function orderReinstalls(plan: Plan, { ask, yes }: Reinstalls): Promise<void> {
+  const names = [...new Set([...ask, ...yes])]
+  if (names.length > 0 && !plan.install)
+    throw new Error(`site ${plan.site}: its servers come installed (the site has no install); nothing to install again`)
+  for (const name of names)
+    if (!plan.servers.some((server) => server.name === name))
+      throw new Error(
+        `site ${plan.site} has no server "${name}"; it has ${plan.servers.map((one) => one.name).join(', ')}`,
+      )
+  for (const name of ask.filter((other) => !yes.includes(other))) {
+    if (!process.stdin.isTTY)
+      throw new Error(`--reinstall ${name} asks a person; in a script say --yes-reinstall ${name}`)
+    const asking = createInterface({ input: process.stdin, output: process.stdout })
+    const word = await asking.question(
+      `Everything on both drives of ${name} will be gone. Write its name again to go on: `,
+    )
+    asking.close()
+    if (word.trim() !== name) throw new Error(`${name} is left as it is`)
+  }
+  for (const name of names) {
+    orderReinstall(plan, name)
+    say(`${name} will be installed again`)
+  }
+}
