@@ -19,6 +19,12 @@ import {
 } from '../constructs/index.ts'
 import type { Role } from '../site/plan.ts'
 
+/** On one machine (npm run metal) the same racks have small servers without much speed. On real ones none of it holds. */
+const emulated = process.env.MILEPOST_METAL !== undefined
+const size = emulated
+  ? { memory_gb: 2, drive_gb: 4, small_mb: 512, large_mb: 768, connections: 65_536 }
+  : { memory_gb: 64, drive_gb: 480, small_mb: 2_048, large_mb: 16_384, connections: 2_097_152 }
+
 /** Five servers in two racks: an example to copy. Names, MACs, serials and addresses are what you read off your own hardware. */
 export const metal = new Site('metal', {
   domain: 'dc1.example.net',
@@ -34,6 +40,8 @@ export const metal = new Site('metal', {
     log: { keep_days: 90, size_mb_max: 8_192 },
     metrics: { port: 9_100, interval_s: 15 },
   },
+  // Servers come blank: the machine that deploys installs them from this address of its own on lan.
+  install: { address: '10.20.10.250', ...(emulated ? { kernel_args: 'console=ttyS0,115200n8 mitigations=off' } : {}) },
 })
 
 const lan = new Network(metal, 'lan', { cidr: '10.20.10.0/24', mtu: 9_000 })
@@ -137,6 +145,8 @@ const servers = Object.entries(machines).map(
       role,
       unit,
       ...(height === undefined ? {} : { height }),
+      memory_gb: size.memory_gb,
+      firmware: 'bios',
       // The external network is small: gateways have their second host digit in it.
       addresses: networks.map((network) => network.address(network === external ? host - 9 : host)),
     })
@@ -149,7 +159,7 @@ const servers = Object.entries(machines).map(
       monitoring: { kind: 'arp', interval_ms: 100, targets: ['10.20.10.250', '10.20.10.251'] },
     })
     new RaidMirror(server, 'md0', {
-      drives: drives.map((serial, bay) => ({ bay, serial, size_gb: 480 })),
+      drives: drives.map((serial, bay) => ({ bay, serial, size_gb: size.drive_gb })),
     })
     new Bmc(server, 'bmc', {
       user: 'milepost',
@@ -171,7 +181,8 @@ new Cluster(metal, 'cluster', {
   // Five votes. With more servers than these, leave them out here: they run processes, and nothing that Pacemaker moves.
   members: servers,
   links: [clusterA, clusterB],
-  token_ms: 500,
+  // An emulated processor is silent for longer now and then.
+  token_ms: emulated ? 10_000 : 500,
   fencing: { enabled: true, timeout_s: 60, action: 'reboot' },
 })
 
@@ -182,8 +193,8 @@ const environment = new Environment(metal, 'metal', {
     { name: 'wialon', protocol: 'wialon', port: 7_101, policy: 'registered' },
   ],
 })
-const small = { memory_mb: 2_048, open_files: 65_536 }
-const large = { memory_mb: 16_384, open_files: 262_144 }
+const small = { memory_mb: size.small_mb, open_files: 65_536 }
+const large = { memory_mb: size.large_mb, open_files: 262_144 }
 new ProcessGroup(environment, 'postgres', { on: first, each: 1, limits: large })
 const mbus = new ProcessGroup(environment, 'mbus', { on: first, each: 1, limits: small })
 new ProcessGroup(environment, 'mdb', { on: first, each: 1, limits: large })
@@ -194,7 +205,7 @@ const tg = new ProcessGroup(environment, 'tg', { on: workers, each: 4, limits: l
 new Firewall(metal, 'firewall', {
   syn: { per_source: { per_second: 500, burst: 1_000 }, total: { per_second: 20_000, burst: 40_000 } },
   icmp: { per_second: 50, burst: 100 },
-  conntrack_max: 2_097_152,
+  conntrack_max: size.connections,
 })
 new PublishedService(metal, 'devices', {
   ports: environment.devicePorts,

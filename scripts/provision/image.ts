@@ -29,6 +29,8 @@ export async function makeImage(root: string, file: string): Promise<void> {
       copyFileSync(join(root, path), join(tree, path))
     }
     copyFileSync(join(root, 'usr/bin/busybox'), join(tree, 'bin/busybox'))
+    // Where the kernel itself looks for it.
+    symlinkSync('/bin/busybox', join(tree, 'usr/sbin/modprobe'))
     for (const program of image_programs) take(program)
     for (const library of await librariesOf(root)) take(library)
     await modules(root, tree)

@@ -13,7 +13,7 @@ say() { echo "milepost: $*" > /dev/console; }
 give_up() { say "$*; switching off"; sync; sleep 2; poweroff -f; }
 
 say "in memory; looking for devices"
-modprobe -a -q sd_mod raid1 ext4 vfat af_packet
+modprobe -a -q sd_mod crc32c_generic raid1 ext4 vfat af_packet
 # A controller that is found shows drives that have drivers of their own.
 for again in 1 2 3; do
   find /sys/devices -name modalias -exec cat {} + | sort -u | xargs modprobe -a -q 2>/dev/null

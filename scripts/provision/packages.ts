@@ -77,6 +77,7 @@ export const network_drivers: readonly string[] = [
 
 /** What the image needs of the kernel besides: mirror, file systems, packet capture. */
 export const other_modules: readonly string[] = [
+  'crc32c_generic',
   'af_packet',
   'ext4',
   'md_mod',

@@ -119,23 +119,19 @@ export function next(state: ServerState, event: Event, now: number): ServerState
   }
 }
 
-const statesFolder = (site: string) => serversFolder(stateFolder, site)
-
-export function readState(site: string, server: string): ServerState {
+export function readState(site: string, server: string, folder = stateFolder): ServerState {
   try {
-    return {
-      ...fresh,
-      ...(JSON.parse(readFileSync(join(statesFolder(site), `${server}.json`), 'utf8')) as ServerState),
-    }
+    const text = readFileSync(join(serversFolder(folder, site), `${server}.json`), 'utf8')
+    return { ...fresh, ...(JSON.parse(text) as ServerState) }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return fresh
     throw new Error(`the state of ${server} cannot be read: ${(error as Error).message}`)
   }
 }
 
-export function writeState(site: string, server: string, state: ServerState): void {
-  const file = join(statesFolder(site), `${server}.json`)
-  mkdirSync(statesFolder(site), { recursive: true })
+export function writeState(site: string, server: string, state: ServerState, folder = stateFolder): void {
+  const file = join(serversFolder(folder, site), `${server}.json`)
+  mkdirSync(serversFolder(folder, site), { recursive: true })
   writeFileSync(`${file}.new`, `${JSON.stringify(state, null, 2)}\n`)
   renameSync(`${file}.new`, file)
 }

@@ -20,7 +20,7 @@ export function tableOf(
       doing(state, now),
     ]
   })
-  const head = ['server', 'rack, unit', 'stage', ''.padEnd(bar_width + 5), 'doing']
+  const head = ['server', 'rack, unit', 'stage', ''.padEnd(bar_width + 6), 'doing']
   const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]!.length)))
   return [head, ...rows].map((row) =>
     row
