@@ -1,12 +1,20 @@
-/** Simulates trackers against a running environment: `npm run simulate -- --devices 50 --rate 1 --duration 60`. */
+/**
+ * Simulates trackers against a running environment: `npm run simulate -- --devices 50 --rate 1 --duration 60`, or plays the recorded
+ * packets of protocols: `npm run simulate -- --fixtures --protocol all`.
+ */
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Device, Tally } from './devices/device.ts'
+import type { Transport } from './devices/fixture.ts'
+import { playFixtures } from './devices/fixtures.ts'
 import { encoderOf, identOf } from './devices/index.ts'
 import { Progress, table } from './devices/progress.ts'
 import { channelOf, siteAt } from './devices/site.ts'
 
 const help = `usage: npm run simulate -- [options]
+       npm run simulate -- --fixtures [--protocol all | --protocol A,B] [options]
+
+Trackers along made-up trips:
 
   --devices N        trackers (50)
   --rate N           records a second and tracker (1)
@@ -21,7 +29,16 @@ const help = `usage: npm run simulate -- [options]
   --port N           port of the channel, with one protocol: nothing is asked of the front door
   --ledger FILE      writes "ident timestamp" of each acknowledged record
 
-Exit code 0: all that was sent was acknowledged; 1: something was not; 2: it could not begin.
+Recorded packets of any protocol (pvm/protocols/NAME.session), through channels made for them and removed at the end; answers and stored
+messages are compared with what the recordings say:
+  --fixtures
+  --protocol A,B     names, or all (all)
+  --transport A,B    tcp, udp, http (all that a protocol has)
+  --at-once N        so many at the same time (4)
+  --keep             the channels stay, with their messages
+  --seed N, --url URL, --token-file FILE, --host HOST as above
+
+Exit code 0: all that was sent was acknowledged, all is as the recordings say; 1: something was not; 2: it could not begin.
 `
 
 const option = { type: 'string' } as const
@@ -39,7 +56,11 @@ async function main(): Promise<number> {
       devices: { ...option, default: '50' },
       rate: { ...option, default: '1' },
       duration: { ...option, default: '60' },
-      protocol: { ...option, default: 'teltonika,wialon' },
+      protocol: option,
+      fixtures: { type: 'boolean', default: false },
+      transport: option,
+      'at-once': { ...option, default: '4' },
+      keep: { type: 'boolean', default: false },
       batch: { ...option, default: '20' },
       drain: { ...option, default: '30' },
       seed: { ...option, default: '1' },
@@ -55,13 +76,14 @@ async function main(): Promise<number> {
     process.stdout.write(help)
     return 0
   }
+  if (values.fixtures) return fixtures(values)
   const count = number('devices', values.devices, 1)
   const rate = number('rate', values.rate, 0.001)
   const duration_ms = number('duration', values.duration, 0) * 1000
   const drain_ms = number('drain', values.drain, 0) * 1000
   const batch = number('batch', values.batch, 1)
   const seed = number('seed', values.seed, 0)
-  const protocols = values.protocol.split(',')
+  const protocols = (values.protocol ?? 'teltonika,wialon').split(',')
   const targets = await findTargets(protocols, values)
 
   const { ledger } = values
@@ -135,6 +157,31 @@ async function main(): Promise<number> {
   const lost = tallies.reduce((sum, tally) => sum + tally.made - tally.acknowledged, 0)
   if (lost > 0) process.stdout.write(`${lost} records were not acknowledged (${pending} still waited)\n`)
   return lost > 0 ? 1 : 0
+}
+
+async function fixtures(values: {
+  protocol?: string
+  transport?: string
+  'at-once': string
+  seed: string
+  url: string
+  'token-file'?: string
+  host: string
+  keep: boolean
+}): Promise<number> {
+  const transports = values.transport?.split(',')
+  for (const name of transports ?? [])
+    if (!['tcp', 'udp', 'http'].includes(name)) throw new Error(`--transport ${name}: tcp, udp or http`)
+  const wrong = await playFixtures({
+    site: siteAt(values.url, values['token-file']),
+    host: values.host,
+    protocols: (values.protocol ?? 'all').split(','),
+    ...(transports ? { transports: transports as Transport[] } : {}),
+    at_once: number('at-once', values['at-once'], 1),
+    seed: number('seed', values.seed, 0),
+    keep: values.keep,
+  })
+  return wrong > 0 ? 1 : 0
 }
 
 async function findTargets(
