@@ -16,6 +16,7 @@ export const string_tag = 4
 export const json_tag = 5
 
 const first_room = 16
+const none = new Float64Array(0)
 
 /** Arrays and objects within each other: deeper ones are an attack on the stack. */
 const depth_max = 200
@@ -60,14 +61,19 @@ export class Column {
   #lastText = ''
   #lastCode = -1
 
-  constructor(name: string, kind = -1, data: Float64Array | Int32Array = new Float64Array(first_room)) {
+  constructor(name: string, kind = -1, data: Float64Array | Int32Array = none) {
     this.name = name
     this.kind = kind
     this.data = data
   }
 
+  /** Makes room for so many values before the first comes. */
+  expect(count: number): void {
+    this.data = new Float64Array(Math.max(first_room, count))
+  }
+
   #grow(): void {
-    const data = new Float64Array(this.data.length * 2)
+    const data = new Float64Array(Math.max(first_room, this.data.length * 2))
     data.set(this.data)
     this.data = data
     if (this.rows) {

@@ -1,7 +1,7 @@
 /** Pages that overlap, as one sequence in the order of (timestamp, hash) in which no record is twice. */
 import { Column, mixed_kind, number_kind, string_kind } from './column.ts'
 import { messagesOf } from './page-objects.ts'
-import { encodeTable, type Page, type PageQuery } from './page-open.ts'
+import { encodePage, encodeTable, type Page, type PageQuery, pickOf } from './page-open.ts'
 import { jsonBytes, type Message, type Table } from './page-table.ts'
 import { recordHash } from './record.ts'
 
@@ -111,6 +111,12 @@ type Places = Pick<Order, 'size' | 'page' | 'row'>
 
 function gatherColumn(name: string, sources: readonly (Column | undefined)[], { size, page, row }: Places): Column {
   const into = new Column(name)
+  into.expect(
+    Math.min(
+      size,
+      sources.reduce((sum, source) => sum + (source?.count ?? 0), 0),
+    ),
+  )
   // The value of a row is found by walking: rows of one page come in order.
   const at = new Uint32Array(sources.length)
   const codes = sources.map((source) => source && new Int32Array(source.strings.length).fill(-1))
@@ -148,6 +154,12 @@ function gatherColumn(name: string, sources: readonly (Column | undefined)[], { 
 export function readPages(pages: readonly Page[], query: PageQuery = {}): Message[] {
   const { from, to, fields, reverse = false, count = Infinity } = query
   if (pages.length === 1) return pages[0]!.read(query)
+  if (pages.reduce((sum, page) => sum + page.records, 0) < pages.length * columns_worth) {
+    const all = sortRecords(pages.flatMap((page) => page.read({ from: from ?? -Infinity, to: to ?? Infinity })))
+    const some = reverse ? all.reverse().slice(0, count) : all.slice(0, count)
+    if (fields === undefined) return some
+    return some.map((message) => pickOf(message, fields))
+  }
   const order = orderOf(
     pages,
     pages.map((page) => page.rows(from, to)),
@@ -160,6 +172,9 @@ export function readPages(pages: readonly Page[], query: PageQuery = {}): Messag
   return reverse ? messages.reverse() : messages
 }
 
+/** Pages of fewer records on average are merged as messages: their columns would cost more than they hold. */
+const columns_worth = 32
+
 /** A part of a table's rows. */
 function slice(pages: readonly Page[], order: Order, first: number, end: number): Table {
   const [page, row] = [order.page.subarray(first, end), order.row.subarray(first, end)]
@@ -168,6 +183,12 @@ function slice(pages: readonly Page[], order: Order, first: number, end: number)
 
 /** Makes pages of at most `records_max` records of pages that may overlap; no record comes out twice. */
 export function mergePages(pages: readonly Page[], records_max = page_records_max): Buffer[] {
+  const total = pages.reduce((sum, page) => sum + page.records, 0)
+  if (total < pages.length * columns_worth && total <= records_max) {
+    const records = sortRecords(pages.flatMap((page) => page.read()))
+    const known = records.length === total ? pages.reduce((sum, page) => sum + page.json_bytes, 0) : undefined
+    if (known === undefined || known <= page_json_bytes_max) return [encodePage(records, known)]
+  }
   const order = orderOf(
     pages,
     pages.map((page) => [0, page.records] as const),

@@ -1,5 +1,6 @@
 /** Messages made of columns: by generated code, so that all of one make have one shape. */
 import { boolean_kind, type Column, lowerBound, mixed_kind, number_kind, string_kind } from './column.ts'
+import { assign } from './page-rows.ts'
 import type { Message } from './page-table.ts'
 
 /** Rare values are set one by one: a column is rare if fewer than one of so many rows has it. */
@@ -47,12 +48,6 @@ function generate(sources: readonly Source[]): Make {
       out[i] = { timestamp: timestamps[i], ${fields.join(', ')} }
     }`,
   ) as Make
-}
-
-/** Sets a property, whatever it is called. */
-export function assign(message: Message, name: string, value: unknown): void {
-  if (name !== '__proto__') message[name] = value
-  else Object.defineProperty(message, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
 function valueAt({ type, values, strings }: Source, i: number): unknown {

@@ -4,9 +4,9 @@ import { type Column, lowerBound, number_kind } from './column.ts'
 import { RowSets, readColumn, readColumnRows, writeColumn } from './column-code.ts'
 import { readNumbers, writeNumbers } from './column-numbers.ts'
 import { ByteReader, ByteWriter, DamagedError } from './page-bytes.ts'
-import { bufferOf, head_bytes, type PageSummary, packed_flag, sealPage, summarise, verifyPage } from './page-head.ts'
+import { head_bytes, type PageSummary, packed_flag, sealPage, summarise, verifyPage } from './page-head.ts'
 import { messagesOf } from './page-objects.ts'
-import { readName, readRecords, writeName, writeRecords } from './page-rows.ts'
+import { assign, readName, readRecords, scanRecords, writeName, writeRecords } from './page-rows.ts'
 import { jsonBytes, type Message, type Table, tableOf } from './page-table.ts'
 import { recordHash } from './record.ts'
 
@@ -249,25 +249,66 @@ class ColumnPage extends AnyPage {
   }
 }
 
-/** A page that is columns in memory. */
-class TablePage extends AnyPage {
+/** Rows: few, so they are read as messages; columns are made when they are asked for. */
+class RowsPage extends AnyPage {
   readonly parameters: readonly string[]
+  readonly #body: Uint8Array
   readonly #timestamps: Float64Array
-  readonly #columns: Map<string, Column>
+  #messages: Message[] | undefined
+  #columns: Map<string, Column> | undefined
 
-  constructor(summary: PageSummary, { timestamps, columns }: Table) {
+  constructor(bytes: Uint8Array, summary: PageSummary) {
     super(summary)
+    this.#body = rowsBody(bytes)
+    const { timestamps, parameters } = scanRecords(new ByteReader(this.#body), this.records)
+    if (timestamps[0] !== this.from || timestamps[this.records - 1] !== this.to)
+      throw new DamagedError('the timestamps of rows are not those of their head')
+    for (let i = 1; i < this.records; i++)
+      if (timestamps[i]! < timestamps[i - 1]!) throw new DamagedError(`record ${i} is older than the one before it`)
     this.#timestamps = timestamps
-    this.#columns = new Map(columns.map((column) => [column.name, column]))
-    this.parameters = [...this.#columns.keys()]
+    this.parameters = parameters
   }
 
   timestamps(): Float64Array {
     return this.#timestamps
   }
 
+  override messages(first: number, end: number, fields?: readonly string[]): Message[] {
+    // They are the caller's: each call makes new ones.
+    const all = readRecords(new ByteReader(this.#body), this.records)
+    const some = first === 0 && end === this.records ? all : all.slice(first, Math.max(first, end))
+    if (fields === undefined) return some
+    return some.map((message) => pickOf(message, fields))
+  }
+
+  override hash(row: number): Buffer {
+    this.#messages ??= readRecords(new ByteReader(this.#body), this.records)
+    return recordHash(this.#messages[row]!)
+  }
+
   column(name: string): Column | undefined {
+    if (this.#columns === undefined) {
+      const { columns } = tableOf(this.messages(0, this.records))
+      this.#columns = new Map(columns.map((column) => [column.name, column]))
+    }
     return this.#columns.get(name)
+  }
+}
+
+/** A message with some of its parameters. */
+export function pickOf(message: Message, fields: readonly string[]): Message {
+  const picked: Message = { timestamp: message.timestamp }
+  for (const name of fields) if (Object.hasOwn(message, name)) assign(picked, name, message[name])
+  return picked
+}
+
+function rowsBody(bytes: Uint8Array): Uint8Array {
+  const body = bytes.subarray(head_bytes)
+  if (!(bytes[10]! & packed_flag)) return body
+  try {
+    return zstdDecompressSync(body, { maxOutputLength: rows_bytes_max })
+  } catch (error) {
+    throw new DamagedError(`the rows of a page cannot be unpacked: ${(error as Error).message}`)
   }
 }
 
@@ -275,26 +316,7 @@ class TablePage extends AnyPage {
 export function openPage(bytes: Uint8Array): Page {
   const summary = summarise(bytes)
   verifyPage(bytes)
-  if (summary.kind === 'page') return new ColumnPage(bytes, summary)
-  return new TablePage(summary, readRowsPage(bytes, summary))
-}
-
-function readRowsPage(bytes: Uint8Array, { records, from, to }: PageSummary): Table {
-  let body = bufferOf(bytes).subarray(head_bytes)
-  if (bytes[10]! & packed_flag) {
-    try {
-      body = zstdDecompressSync(body, { maxOutputLength: rows_bytes_max })
-    } catch (error) {
-      throw new DamagedError(`the rows of a page cannot be unpacked: ${(error as Error).message}`)
-    }
-  }
-  const table = readRecords(new ByteReader(body), records)
-  const { timestamps } = table
-  if (timestamps[0] !== from || timestamps[records - 1] !== to)
-    throw new DamagedError('the timestamps of rows are not those of their head')
-  for (let i = 1; i < records; i++)
-    if (timestamps[i]! < timestamps[i - 1]!) throw new DamagedError(`record ${i} is older than the one before it`)
-  return table
+  return summary.kind === 'page' ? new ColumnPage(bytes, summary) : new RowsPage(bytes, summary)
 }
 
 /**
@@ -302,12 +324,15 @@ function readRowsPage(bytes: Uint8Array, { records, from, to }: PageSummary): Ta
  * in the order of their hashes and none is twice. Throws `DamagedError`.
  */
 export function checkPage(page: Page): void {
-  for (const { name, kind, data, count, tags } of page.table().columns) {
-    if (kind !== number_kind && tags === undefined) continue
-    for (let i = 0; i < count; i++)
-      if (data[i]! - data[i]! !== 0) throw new DamagedError(`value ${i} of "${name}" is ${data[i]}`)
+  // Opened rows are read to the last value already.
+  if (page.kind === 'page') {
+    for (const { name, kind, data, count, tags } of page.table().columns) {
+      if (kind !== number_kind && tags === undefined) continue
+      for (let i = 0; i < count; i++)
+        if (data[i]! - data[i]! !== 0) throw new DamagedError(`value ${i} of "${name}" is ${data[i]}`)
+    }
+    page.read()
   }
-  if (page.kind === 'page') page.read()
   const timestamps = page.timestamps()
   for (let row = 1; row < page.records; row++) {
     if (timestamps[row] !== timestamps[row - 1]) continue

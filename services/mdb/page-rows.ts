@@ -2,7 +2,7 @@
 import { exactJson } from './column.ts'
 import { type ByteReader, type ByteWriter, DamagedError } from './page-bytes.ts'
 import { names, numbers } from './page-names.ts'
-import { type Message, type Table, TableBuilder } from './page-table.ts'
+import type { Message } from './page-table.ts'
 
 export const null_value = 0
 export const false_value = 1
@@ -79,6 +79,8 @@ function forgetShapes(): void {
 }
 
 const texts = new Map<string, number>()
+/** Few records have few texts twice. */
+let texts_wanted = true
 
 function writeValue(out: ByteWriter, value: unknown): void {
   switch (typeof value) {
@@ -94,7 +96,7 @@ function writeValue(out: ByteWriter, value: unknown): void {
       if (value - value !== 0) throw new TypeError(`is ${value}: a number must be finite`)
       break
     case 'string': {
-      if (value.length <= again_max) {
+      if (texts_wanted && value.length <= again_max) {
         const index = texts.get(value)
         if (index !== undefined) {
           out.u8(again_value)
@@ -105,7 +107,7 @@ function writeValue(out: ByteWriter, value: unknown): void {
         out.u8(json_value)
         return out.text(JSON.stringify(value))
       }
-      if (value.length <= again_max) texts.set(value, texts.size)
+      if (texts_wanted && value.length <= again_max) texts.set(value, texts.size)
       out.u8(string_value)
       return out.text(value)
     }
@@ -125,11 +127,13 @@ function writeValue(out: ByteWriter, value: unknown): void {
  * that names the record and the parameter.
  */
 export function writeRecords(out: ByteWriter, records: readonly Message[]): void {
-  texts.clear()
+  if (texts.size > 0) texts.clear()
+  texts_wanted = records.length > 2
   if (shapes_made > shapes_max) forgetShapes()
   const page = ++pages_made
   let shapes = 0
-  for (const [row, record] of records.entries()) {
+  for (let row = 0; row < records.length; row++) {
+    const record = records[row]!
     let shape = root
     for (const name in record) if (name !== 'timestamp' && record[name] !== undefined) shape = nextShape(shape, name)
     if (shape.page === page) out.varint(shape.index + 1)
@@ -158,75 +162,134 @@ export function writeRecords(out: ByteWriter, records: readonly Message[]): void
   }
 }
 
-/** Reads the body of rows into columns, checking each value. Throws `DamagedError`. */
-export function readRecords(from: ByteReader, records: number): Table {
+/** What a first look at rows tells. */
+export interface RowsScan {
+  timestamps: Float64Array
+  /** In the order of their first use. */
+  parameters: string[]
+}
+
+/** Passes a text; it must be UTF-8. */
+function passText(from: ByteReader): number {
+  const size = from.varint()
+  from.need(size)
+  const { bytes } = from
+  const end = from.at + size
+  let at = from.at
+  while (at < end && bytes[at]! < 128) at++
+  if (at === end) {
+    from.at = end
+    return size
+  }
+  return from.utf8(size).length
+}
+
+/** Throws unless a text is the JSON of an array, an object, or a text that UTF-8 cannot hold. */
+function checkJson(text: string): void {
+  const value: unknown = JSON.parse(text)
+  if (typeof value === 'string' && !value.isWellFormed()) return
+  if (typeof value !== 'object' || value === null) throw new TypeError('is a plain value in JSON')
+  exactJson(value)
+}
+
+/** Checks the body of rows, each value of it, and makes nothing of them. Throws `DamagedError`. */
+export function scanRecords(from: ByteReader, records: number): RowsScan {
   // A record takes at least the number of its shape and its timestamp.
   if (records * 9 > from.end - from.at) throw new DamagedError(`${records} records in ${from.end - from.at} bytes`)
-  const builder = new TableBuilder(records)
-  const shapes: number[][] = []
-  const known: string[] = []
-  const places = new Map<string, number>()
+  const timestamps = new Float64Array(records)
+  const shapes: string[][] = []
+  const parameters = new Set<string>()
+  let known = 0
   for (let row = 0; row < records; row++) {
     const which = from.varint()
     let shape = shapes[which - 1]
     if (which === 0) {
-      shape = []
-      const seen = new Set<number>()
-      const size = from.count(1)
-      if (size > parameters_max) throw new DamagedError(`record ${row}: ${size} parameters, at most ${parameters_max}`)
-      for (let left = size; left > 0; left--) {
-        const name = readName(from)
-        let place = places.get(name)
-        if (place === undefined) {
-          place = builder.columns.length
-          places.set(name, place)
-          builder.column(name)
-        }
-        if (name === 'timestamp' || seen.has(place)) throw new DamagedError(`record ${row}: "${name}" is there twice`)
-        seen.add(place)
-        shape.push(place)
-      }
+      shape = readShape(from, row)
+      for (const name of shape) parameters.add(name)
       shapes.push(shape)
     }
     if (shape === undefined) throw new DamagedError(`record ${row}: there is no shape ${which} before it`)
     const timestamp = from.f64()
     if (timestamp - timestamp !== 0) throw new DamagedError(`record ${row}: "timestamp" is ${timestamp}`)
-    builder.timestamps[row] = timestamp
+    timestamps[row] = timestamp
     for (let i = 0; i < shape.length; i++) {
-      const column = builder.columns[shape[i]!]!
       const what = from.u8()
-      if (what >= small) column.pushNumber(row, what - small)
-      else if (what === float_value) {
+      if (what >= small || what <= true_value) continue
+      if (what === float_value) {
         const value = from.f64()
-        if (value - value !== 0) throw new DamagedError(`record ${row}: "${column.name}" is ${value}`)
-        column.pushNumber(row, value)
-      } else if (what === whole_value) column.pushNumber(row, from.signed())
-      else if (what === true_value) column.pushBoolean(row, true)
-      else if (what === false_value) column.pushBoolean(row, false)
+        if (value - value !== 0) throw new DamagedError(`record ${row}: "${shape[i]}" is ${value}`)
+      } else if (what === whole_value) from.signed()
       else if (what === again_value) {
-        const text = known[from.varint()]
-        if (text === undefined) throw new DamagedError(`record ${row}: "${column.name}" refers to no earlier text`)
-        column.pushString(row, text)
+        if (from.varint() >= known) throw new DamagedError(`record ${row}: "${shape[i]}" refers to no earlier text`)
       } else if (what === string_value) {
-        const text = from.text()
-        if (text.length <= again_max) known.push(text)
-        column.pushString(row, text)
-      } else if (what === null_value) column.pushNull(row)
-      else if (what === json_value) {
-        const text = from.text()
+        if (passText(from) <= again_max) known++
+      } else if (what === json_value) {
         try {
-          // What it is in our writing: the same value has one text only.
-          const value: unknown = JSON.parse(text)
-          if (typeof value === 'string' && !value.isWellFormed()) column.pushJson(row, JSON.stringify(value))
-          else if (typeof value === 'object' && value !== null) column.pushJson(row, exactJson(value))
-          else throw new TypeError('is a plain value in JSON')
+          checkJson(from.text())
         } catch (error) {
-          throw new DamagedError(`record ${row}: "${column.name}" ${(error as Error).message}`)
+          throw new DamagedError(`record ${row}: "${shape[i]}" ${(error as Error).message}`)
         }
-      } else throw new DamagedError(`record ${row}: "${column.name}" is of an unknown kind ${what}`)
+      } else throw new DamagedError(`record ${row}: "${shape[i]}" is of an unknown kind ${what}`)
     }
-    builder.records = row + 1
   }
   if (from.at !== from.end) throw new DamagedError(`${from.end - from.at} bytes follow the last record`)
-  return builder.table()
+  return { timestamps, parameters: [...parameters] }
+}
+
+function readShape(from: ByteReader, row: number): string[] {
+  const size = from.count(1)
+  if (size > parameters_max) throw new DamagedError(`record ${row}: ${size} parameters, at most ${parameters_max}`)
+  const shape: string[] = new Array(size)
+  for (let i = 0; i < size; i++) shape[i] = readName(from)
+  if (shape.includes('timestamp') || new Set(shape).size !== size)
+    throw new DamagedError(`record ${row}: a parameter is there twice`)
+  return shape
+}
+
+/** Sets a property, whatever it is called. */
+export function assign(message: Message, name: string, value: unknown): void {
+  if (name !== '__proto__') message[name] = value
+  else Object.defineProperty(message, name, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/** The messages of rows that `scanRecords` passed. */
+export function readRecords(from: ByteReader, records: number): Message[] {
+  const messages: Message[] = new Array(records)
+  const shapes: string[][] = []
+  const known: string[] = []
+  for (let row = 0; row < records; row++) {
+    const which = from.varint()
+    if (which === 0) shapes.push(readShape(from, row))
+    const shape = which === 0 ? shapes.at(-1)! : shapes[which - 1]!
+    const message: Message = { timestamp: from.f64() }
+    for (let i = 0; i < shape.length; i++) assign(message, shape[i]!, readValue(from, known))
+    messages[row] = message
+  }
+  return messages
+}
+
+function readValue(from: ByteReader, known: string[]): unknown {
+  const what = from.u8()
+  if (what >= small) return what - small
+  switch (what) {
+    case float_value:
+      return from.f64()
+    case whole_value:
+      return from.signed()
+    case true_value:
+      return true
+    case false_value:
+      return false
+    case again_value:
+      return known[from.varint()]
+    case string_value: {
+      const text = from.text()
+      if (text.length <= again_max) known.push(text)
+      return text
+    }
+    case json_value:
+      return JSON.parse(from.text())
+    default:
+      return null
+  }
 }

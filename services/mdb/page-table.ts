@@ -11,6 +11,9 @@ export interface Table {
   columns: Column[]
 }
 
+/** Messages have some dozens of parameters. */
+const usual_columns = 200
+
 /** Turns messages into columns one after another. Names are the messages' in the order of their first use. */
 export class TableBuilder {
   readonly timestamps: Float64Array
@@ -29,6 +32,8 @@ export class TableBuilder {
     const index = this.#index.get(name)
     if (index !== undefined) return this.columns[index]!
     const column = new Column(name)
+    // Usual columns have a value in most records; of very many columns each has few.
+    if (this.columns.length < usual_columns) column.expect(this.timestamps.length)
     this.#index.set(name, this.columns.length)
     this.columns.push(column)
     return column

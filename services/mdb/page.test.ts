@@ -141,7 +141,7 @@ function model(records: Message[], { from = -Infinity, to = Infinity, fields, re
 
 test('what comes out of a page and of rows is what went in', (t) => {
   const random = seeded(1)
-  for (let round = 0; round < 300; round++) {
+  for (let round = 0; round < 160; round++) {
     const records = randomRecords(random, round % 10 === 0 ? 700 : 1 + Math.floor(random() * 90))
     const page = openPage(encodePage(records))
     const rows = checkRows(encodeRows(records))
@@ -238,7 +238,7 @@ test('bytes that only pretend to be a page are refused or read, and nothing wors
   const { crc32 } = await import('node:zlib')
   const random = seeded(5)
   let refused = 0
-  for (let round = 0; round < 4_000; round++) {
+  for (let round = 0; round < 1_500; round++) {
     const records = randomRecords(random, 20)
     const bytes = round % 2 ? encodePage(records) : encodeRows(records)
     for (let change = 0; change < 3; change++)
@@ -254,7 +254,7 @@ test('bytes that only pretend to be a page are refused or read, and nothing wors
       refused++
     }
   }
-  t.true(refused > 1_000)
+  t.true(refused > 400)
 })
 
 test('values that JSON does not know are refused by name', (t) => {
