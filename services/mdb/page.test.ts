@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'ava'
 import { fleetPackets } from '#scripts/bench/mdb-data.ts'
 import { seeded } from '#scripts/devices/trip.ts'
+import { root } from '#scripts/state.ts'
 import {
   checkPage,
   DamagedError,
@@ -304,4 +307,19 @@ test('the numbers of names never change', (t) => {
   // New names are added at the end only; then a line is added here.
   t.is(digest(325).slice(0, 16), 'd95a1677cb2bea60')
   t.is(new Set(names).size, names.length)
+})
+
+test('docs/mdb-format.md gives the bytes and the names that the code has', (t) => {
+  const text = readFileSync(join(root, 'docs/mdb-format.md'), 'utf8')
+  const block = (kind: string) => text.match(new RegExp(`\`\`\`${kind}\n([^]*?)\`\`\``))?.[1] ?? ''
+  const records = block('json')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Message)
+  const bytesOf = (lines: string) =>
+    Buffer.from(lines.replaceAll(/^((?:[0-9a-f]{2} ?)+).*$/gm, '$1').replaceAll(/\s/g, ''), 'hex')
+  t.deepEqual(bytesOf(block('hex columns')), encodePage(records))
+  t.deepEqual(bytesOf(block('hex rows')), encodeRows(records))
+  t.deepEqual(openPage(bytesOf(block('hex columns'))).read(), records)
+  t.deepEqual(block('names').trim().split(/\s+/), names)
 })
