@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { pause } from './lab/shell.ts'
 import { metalAt } from './metal/client.ts'
 import { attach } from './metal/console.ts'
+import { drills, drillsNamed, runDrills } from './metal/drills/series.ts'
 import { type Ground, groundOf, operator, outside } from './metal/ground.ts'
 import { down, up } from './metal/lifecycle.ts'
 import { defaults, optionsOf } from './metal/options.ts'
@@ -33,6 +34,9 @@ const help = `usage: npm run metal -- COMMAND [--site NAME]
     push PART --blank    a new drive instead of the one that was pulled; --serial S is its serial
   freeze SERVER          stops its processors;  thaw SERVER
   restore                all parts in again
+  drill NAME…|all        breaks servers that are up for real, measures and mends:
+${drills.map(({ name, what }) => `    ${name.padEnd(13)}${what}`).join('\n')}
+    --server NAME        the server that is drilled (the first that is on);  --to FOLDER for report and plots
   install                installs the Debian packages that it needs
 
   --site NAME            a site file with real servers (metal)
@@ -64,6 +68,8 @@ const options = {
   silent: flag,
   blank: flag,
   serial: text,
+  server: text,
+  to: text,
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -124,7 +130,11 @@ async function main(): Promise<number> {
         .join('\n'),
     )
   else if (command === 'restore') await metal.restore()
-  else if (command === 'install') install(say)
+  else if (command === 'drill') {
+    const chosen = drillsNamed(positionals.slice(1))
+    if (chosen.length === 0) throw new Error(`which drill? There are all, ${drills.map((one) => one.name).join(', ')}`)
+    return (await runDrills(ground, chosen, { server: values.server ?? '', to: values.to ?? '' })) === 0 ? 0 : 1
+  } else if (command === 'install') install(say)
   else throw new Error(`"${command}" is no command of the emulator; npm run metal -- help lists them`)
   return 0
 }

@@ -8,6 +8,10 @@ export interface Plot {
   from: number
   to: number
   marks: readonly { at: number; label: string }[]
+  /** Shorter pauses are a device's own rhythm; ms. */
+  silence_shown_ms?: number
+  /** What a line of the lower part is. */
+  row?: string
 }
 
 const width = 960
@@ -18,12 +22,18 @@ const bars_height = 150
 const rows_top = 250
 const rows_height = 220
 const slice_ms = 100
-/** Shorter pauses are a device's own rhythm. */
-const silence_shown_ms = 1_000
 
 const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 
-export function plotOf({ title, acknowledgements, from, to, marks }: Plot): string {
+export function plotOf({
+  title,
+  acknowledgements,
+  from,
+  to,
+  marks,
+  silence_shown_ms = 1_000,
+  row: what = 'connection',
+}: Plot): string {
   const span = Math.max(1, to - from)
   const x = (time: number) => (left + ((time - from) / span) * (width - left - right)).toFixed(1)
   const rates = ratesOf(acknowledgements, from, to, slice_ms)
@@ -62,7 +72,7 @@ export function plotOf({ title, acknowledgements, from, to, marks }: Plot): stri
 <g fill="#3b7dd8">${bars}</g>
 <text x="${left - 6}" y="${bars_top + 8}" text-anchor="end">${Math.round((top * 1000) / slice_ms)}/s</text>
 <text x="${left - 6}" y="${bars_top + bars_height}" text-anchor="end">0</text>
-<text x="${left}" y="${rows_top - 12}" fill="#555">a line a connection: where it was silent for more than ${silence_shown_ms / 1000} s</text>
+<text x="${left}" y="${rows_top - 12}" fill="#555">a line a ${what}: where it was silent for more than ${silence_shown_ms / 1000} s</text>
 <g stroke="#d0342c" stroke-width="${Math.max(0.6, Math.min(4, row * 0.7)).toFixed(1)}">${silences}</g>
 <g text-anchor="middle" fill="#555">${ticks.join('')}</g>
 <g stroke="#333" stroke-dasharray="3 3" fill="#333"><g stroke-width="1" text-anchor="middle">${lines.replaceAll('<text', '<text stroke="none"')}</g></g>

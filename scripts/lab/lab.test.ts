@@ -11,9 +11,9 @@ import { statusText } from './status.ts'
 test('the longest silence of an echo counts up to the end', (t) => {
   const line = (time: number) => `[${time.toFixed(6)}] 64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.1 ms\n`
   const text = `PING\n${line(10)}${line(10.01)}no answer yet for icmp_seq=3\n${line(10.2)}${line(10.21)}`
-  t.deepEqual(pingsOf(text, 10.22), { answered: 4, gap_ms: 190 })
-  t.deepEqual(pingsOf(text, 10.72), { answered: 4, gap_ms: 500 })
-  t.deepEqual(pingsOf('PING\n', 1), { answered: 0, gap_ms: Number.POSITIVE_INFINITY })
+  t.deepEqual(pingsOf(text, 10.22), { answered: 4, gap_ms: 190, times: [10_000, 10_010, 10_200, 10_210] })
+  t.is(pingsOf(text, 10.72).gap_ms, 500)
+  t.deepEqual(pingsOf('PING\n', 1), { answered: 0, gap_ms: Number.POSITIVE_INFINITY, times: [] })
 })
 
 test('status says of each server what it is, and of each part whether it works', (t) => {

@@ -5,7 +5,7 @@ import { table } from '../devices/progress.ts'
 import { readSecret } from '../secrets.ts'
 import { hardware } from './client.ts'
 import { down, leftovers, up } from './lifecycle.ts'
-import { operator, sshConfigFile } from './paths.ts'
+import { namespaceOf, operator, sshConfigFile } from './paths.ts'
 import { pinging } from './ping.ts'
 import { pause, run, until } from './shell.ts'
 
@@ -33,7 +33,7 @@ const seconds = (began: number) => `${((performance.now() - began) / 1000).toFix
 
 /** Longest silence of a server, seen from the desk, while something is done to the rack. */
 async function silence(server: typeof first, work: () => Promise<void>): Promise<number> {
-  const pings = pinging(operator, server.access.address)
+  const pings = pinging(namespaceOf(operator), server.access.address)
   try {
     await pause(settle_ms)
     await work()

@@ -11,7 +11,7 @@ import type { Options } from './options.ts'
 import { requireMachine } from './requirements.ts'
 import { emulated } from './site.ts'
 
-const start_time_max_ms = 20_000
+const start_time_max_ms = 60_000
 const end_time_max_ms = 60_000
 
 /** The hardware's process, if it lives. */

@@ -37,7 +37,7 @@ export interface Bay extends Drive {
   readonly in: boolean
 }
 
-const start_time_max_ms = 30_000
+const start_time_max_ms = 60_000
 const death_time_max_ms = 20_000
 const eject_time_max_ms = 10_000
 const tail_bytes = 4_096
@@ -285,10 +285,10 @@ export class Server {
     return this.#serial(async () => {
       const old = this.#bays.find((one) => one.bay === bay)
       if (old?.in) throw new Error(`${this.name}/${driveName(bay)} is in: pull it first`)
-      const drive = blank ? this.#blank(bay, blank.serial) : old!
-      if (this.#qmp) await this.#insert(drive)
       // The old one leaves the house.
       if (blank && old) rmSync(old.file, { force: true })
+      const drive = blank ? this.#blank(bay, blank.serial) : old!
+      if (this.#qmp) await this.#insert(drive)
       this.#bays = this.#bays.map((one) => (one.bay === bay ? { ...drive, in: true } : one))
       this.#note()
     })

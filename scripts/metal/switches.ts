@@ -13,7 +13,7 @@ import { type Learned, learnedOf, placeLeg, placePort, switchCommands } from './
 import { type Device, type Port, portsOf, type Topology } from './topology.ts'
 
 const schema = '/usr/share/openvswitch/vswitch.ovsschema'
-const start_time_max_ms = 20_000
+const start_time_max_ms = 60_000
 /** An 802.1Q tag on the longest frame. */
 const tag_bytes = 4
 /** Routing tables of devices that stand beside each other. */
@@ -137,7 +137,7 @@ export class Switches {
   }
 
   #vsctl(words: readonly string[]): Promise<string> {
-    return run('ovs-vsctl', [`--db=${this.#database}`, '--timeout=20', ...words])
+    return run('ovs-vsctl', [`--db=${this.#database}`, '--timeout=60', ...words])
   }
 
   #spawn(command: string, args: readonly string[]): void {
