@@ -1,8 +1,8 @@
 /** What is generated, judged by the tools it is generated for. Needs Debian's pacemaker, corosync, resource-agents, nftables; root. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { cibXml, corosyncConf } from './index.ts'
@@ -127,4 +127,52 @@ test('the gateway agent passes ocf-tester and finds rules that were changed', as
   )
   t.regex(stdout, /they were changed by hand/)
   t.regex(stdout, /there is no table inet milepost_t/)
+})
+
+test('the connections agent passes ocf-tester, keeps its score, and notices a daemon that was killed', async (t) => {
+  const score = file('score', '')
+  const bin = dirname(file('crm_master', `#!/bin/sh\necho "$*" >> ${score}\n`))
+  chmodSync(join(bin, 'crm_master'), 0o755)
+  const socket = file('conntrackd.ctl', '')
+  rmSync(socket)
+  const config = file(
+    'conntrackd.conf',
+    `Sync {
+      Mode FTFW { DisableExternalCache off }
+      Multicast { IPv4_address 225.0.0.50; Group 3780; IPv4_interface 127.0.0.1; Interface lo; Checksum on }
+    }
+    General { HashSize 1024; HashLimit 8192; LogFile off; Syslog off; LockFile ${socket}.lock
+      UNIX { Path ${socket} }
+    }`.replaceAll('; ', '\n'),
+  )
+  const agent = join(here, 'agents/connections')
+  const script = `set -eu
+    step() { set +e; ${agent} monitor 2>&1; echo "$1 $?"; set -e; }
+    ip link set lo up multicast on
+    export HA_SBIN_DIR=${bin}
+    ocf-tester -n tested -o "config=${config}" ${agent} >&2
+    export OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=tested-$$:0 OCF_RESKEY_config=${config}
+    : > ${score}
+    step before
+    ${agent} start; step started
+    ${agent} promote; step promoted
+    ${agent} promote
+    ${agent} demote; step demoted
+    ${agent} promote
+    pkill -KILL -f "[c]onntrackd -C ${config} -d"; sleep 0.2
+    step killed
+    ${agent} start; step again
+    ${agent} stop; step stopped
+    ${agent} stop`
+  const { stdout, stderr } = await run('unshare', ['-n', 'sh', '-c', script], {
+    env: { PATH: systemPath },
+    maxBuffer: 1 << 24,
+  })
+  t.regex(stderr, /passed all tests/)
+  t.deepEqual(
+    stdout.split('\n').filter((line) => /^\w+ \d+$/.test(line)),
+    ['before 7', 'started 0', 'promoted 8', 'demoted 0', 'killed 1', 'again 0', 'stopped 7'],
+  )
+  const set = readFileSync(score, 'utf8').trim().split('\n')
+  t.deepEqual(new Set(set), new Set(['-Q -l reboot -v 100', '-Q -l reboot -D']))
 })

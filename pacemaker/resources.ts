@@ -139,15 +139,16 @@ const routerWatch = (router: string, input: ClusterInput): Primitive => ({
 
 /**
  * conntrackd: each gateway knows the other's connections, and the promoted one's kernel is given them. It is not notified
- * (eight steps more in a fail-over): a copy that starts or is demoted asks for what it missed itself.
+ * (eight steps more in a fail-over): a copy that starts or is demoted asks for what it missed itself. The agent is ours,
+ * because the common one changes its promotion score when it is promoted, and so has the fail-over planned a second time.
  */
 const connections = (input: ClusterInput): Primitive => {
   const { monitor_interval_s: interval_s, start_timeout_s, stop_timeout_s } = input.cluster.resources
   return {
     kind: 'primitive',
     id: 'connections',
-    agent: 'ocf:heartbeat:conntrackd',
-    parameters: { config: '/etc/conntrackd/conntrackd.conf' },
+    agent: 'ocf:milepost:connections',
+    parameters: {},
     operations: [
       { name: 'start', interval_s: 0, timeout_s: start_timeout_s },
       { name: 'stop', interval_s: 0, timeout_s: stop_timeout_s },

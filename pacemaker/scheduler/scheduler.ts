@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import type { Document } from '@xmldom/xmldom'
 import type { ClusterInput } from '../input.ts'
 import { actionsOf, runningOf, withoutFencing } from './result.ts'
-import { failedStartIsFatal, faultyCib, onlineCib, parse, promotedCib } from './state.ts'
+import { failedStartIsFatal, faultyCib, onlineCib, parse } from './state.ts'
 
 /** What fails. Empty: nothing does. */
 export interface Faults {
@@ -147,10 +147,8 @@ export class Scheduler {
   }
 
   /** All nodes there, everything started. */
-  async #comeToRest(): Promise<Transition> {
-    const rest = await this.#transition(onlineCib(this.input), ['--quorum=1'])
-    const active = rest.running.connections?.find(({ role }) => role === 'Promoted')
-    return active ? { ...rest, cib: promotedCib(rest.cib, active.node) } : rest
+  #comeToRest(): Promise<Transition> {
+    return this.#transition(onlineCib(this.input), ['--quorum=1'])
   }
 
   #interval_ms(resource: string): number {

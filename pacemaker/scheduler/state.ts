@@ -5,8 +5,8 @@ import type { ClusterInput } from '../input.ts'
 import { routerSeen } from '../resources.ts'
 import type { Faults } from './scheduler.ts'
 
-/** Promotion scores that the agent of the connections sets. */
-const scores = { promoted: 1_000, unpromoted: 100 }
+/** Promotion score that the agent of the connections sets, promoted or not. */
+const promotion_score = 100
 
 export const parse = (xml: string): Document => new DOMParser().parseFromString(xml, 'text/xml')
 export const elementsOf = (from: Document | Element, name: string): Element[] => [...from.getElementsByTagName(name)]
@@ -31,16 +31,9 @@ export function onlineCib(input: ClusterInput): string {
   }
   for (const { name, role } of input.cluster.nodes)
     if (role === 'gateway') {
-      setAttribute(document, name, 'master-connections', scores.unpromoted)
+      setAttribute(document, name, 'master-connections', promotion_score)
       setAttribute(document, name, routerSeen, 1)
     }
-  return serialize(document)
-}
-
-/** The gateway has been made the active one. */
-export function promotedCib(cib: string, gateway: string): string {
-  const document = parse(cib)
-  setAttribute(document, gateway, 'master-connections', scores.promoted)
   return serialize(document)
 }
 

@@ -7,7 +7,7 @@ import { readSecret, secretFile } from '../secrets.ts'
 import { grouped, memory_bytes, processesOf, setFrozen } from './cgroup.ts'
 import type { Fabric } from './fabric.ts'
 import { diskFolder, knownHostsFile, namespaceOf, serverFolder } from './paths.ts'
-import { attempt, pause, run, until } from './shell.ts'
+import { attempt, run, until } from './shell.ts'
 import type { WiredServer } from './wiring.ts'
 
 export type Power = 'off' | 'on'
@@ -16,8 +16,8 @@ const boot_time_max_ms = 60_000
 const death_time_max_ms = 20_000
 /** systemd-nspawn ends with this when the server asked to be booted again. */
 const exit_reboot = 133
-/** How long a server that boots again is dark: firmware tests of real ones take minutes. */
-const post_ms = 300
+/** From power on to the system's first process: the firmware's self-test. Those of real servers take minutes. */
+const post_ms = 2_000
 
 export class Server {
   readonly name: string
@@ -26,6 +26,8 @@ export class Server {
   readonly #site: string
   readonly #say: (text: string) => void
   #child: ChildProcess | undefined
+  /** Runs while the firmware tests itself. */
+  #post: NodeJS.Timeout | undefined
   #wanted: Power = 'off'
   #frozen = false
   /** First process, and the container that it was found in. */
@@ -46,7 +48,7 @@ export class Server {
   }
 
   get power(): Power {
-    return this.#child ? 'on' : 'off'
+    return this.#child || this.#post ? 'on' : 'off'
   }
 
   get frozen(): boolean {
@@ -124,9 +126,18 @@ export class Server {
     return next
   }
 
+  /** Returns when the power is on; the system starts behind the firmware's self-test. */
   on(): Promise<void> {
     this.#wanted = 'on'
-    return this.#serial(() => this.#start())
+    return this.#serial(async () => this.#test())
+  }
+
+  #test(): void {
+    if (this.#child || this.#post || this.#wanted !== 'on') return
+    this.#post = setTimeout(() => {
+      this.#post = undefined
+      void this.#serial(() => this.#start()).catch((error) => this.#say(`${this.name}: ${(error as Error).message}`))
+    }, post_ms)
   }
 
   async #start(): Promise<void> {
@@ -169,8 +180,7 @@ export class Server {
     if (this.#wanted !== 'on') return
     if (code === exit_reboot) {
       this.#say(`${this.name}: boots again`)
-      await pause(post_ms)
-      return this.#start()
+      return this.#test()
     }
     this.#wanted = 'off'
     this.#say(`${this.name}: off (its last word was ${code ?? 'a signal'}; see its console.log)`)
@@ -229,6 +239,8 @@ export class Server {
   off(): Promise<void> {
     this.#wanted = 'off'
     return this.#serial(async () => {
+      clearTimeout(this.#post)
+      this.#post = undefined
       const child = this.#child
       if (!child) return
       const pid = this.pid
@@ -244,6 +256,7 @@ export class Server {
 
   /** The power button: an orderly shutdown. */
   async softOff(): Promise<void> {
+    if (this.#post) return this.off()
     const pid = this.pid
     if (pid === undefined) return
     this.#wanted = 'off'
