@@ -168,6 +168,7 @@ start(import.meta, async ({ config, log, onStop }) => {
         offsets.mbus_ws,
         offsets.tgctl,
         offsets.mdb,
+        offsets.archive,
         offsets.tg,
         offsets.tg + 1,
       ].map((offset) => base + offset)

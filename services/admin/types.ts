@@ -42,6 +42,7 @@ export const offsets = {
   mdb: 5,
   postgres: 6,
   agent: 7,
+  archive: 8,
   tg: 10,
   device_first: 100,
   device_last: 999,
@@ -85,6 +86,7 @@ export const processTypes: Record<string, ProcessType> = {
     postgres: true,
   },
   tg: { file: 'services/gw/tg.ts', port: (e, index) => e.base_port + offsets.tg + index },
+  archive: { file: 'services/archive/archive.ts', port: (e) => e.base_port + offsets.archive, postgres: true },
 }
 
 /** All instances of an environment. Pure: the same environment gives the same bytes. `data`: folder of all environments' data. */
@@ -98,6 +100,7 @@ export function instancesOf(environment: Environment, data: string): Instance[] 
     admin: environment.admin_url,
     mbus: `mqtt://127.0.0.1:${base + offsets.mbus}`,
     tg: Array.from({ length: environment.processes.tg ?? 0 }, (_, index) => http(base + offsets.tg + index)),
+    ...(environment.processes.archive ? { archive: http(base + offsets.archive) } : {}),
   }
   return Object.entries(processTypes).flatMap(([type, kind]) =>
     Array.from({ length: environment.processes[type] ?? 0 }, (_, index): Instance => {

@@ -26,6 +26,8 @@ export interface ProcessConfig {
     admin: string
     mbus: string
     tg: string[]
+    /** Absent: the environment has no archive. */
+    archive?: string
   }
   postgres?: PostgresConfig
   /** What only this process type understands. */

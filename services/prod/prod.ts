@@ -36,8 +36,13 @@ export async function createProd(
     labelNames: ['system', 'status'],
     registers: [app.registry],
   })
-  // Only the home environment has an ADMIN behind it.
-  const upstreams = { gw: urls.tgctl, mdb: urls.mdb, ...(urls.admin ? { admin: urls.admin } : {}) }
+  // Only the home environment has an ADMIN behind it, and not each has an archive.
+  const upstreams = {
+    gw: urls.tgctl,
+    mdb: urls.mdb,
+    ...(urls.archive ? { archive: urls.archive } : {}),
+    ...(urls.admin ? { admin: urls.admin } : {}),
+  }
   const systems = new Set(['platform', ...Object.keys(upstreams)])
   app.addHook('onResponse', async (request, reply) => {
     const system = request.url.split(/[/?]/, 2)[1] ?? ''
