@@ -94,10 +94,11 @@ export function encodePage(records: readonly Message[], json_bytes?: number): Bu
 }
 
 /** The same records as rows: see `encodeRows`. `packed`: by zstd. */
-export function encodeRowsPage(records: readonly Message[], json_bytes: number, packed = false): Buffer {
+export function encodeRowsPage(records: readonly Message[], known?: number, packed = false): Buffer {
+  if (records.length === 0) throw new RangeError('a page has at least one record')
   writer.at = head_bytes
   writer.room(head_bytes)
-  writeRecords(writer, records)
+  const json_bytes = writeRecords(writer, records, known)
   let bytes = writer.take()
   if (packed) bytes = Buffer.concat([bytes.subarray(0, head_bytes), zstdCompressSync(bytes.subarray(head_bytes))])
   const [from, to] = [records[0]!.timestamp, records.at(-1)!.timestamp]
@@ -281,14 +282,27 @@ class RowsPage extends AnyPage {
     return some.map((message) => pickOf(message, fields))
   }
 
+  /** For looking only. */
+  #all(): Message[] {
+    return (this.#messages ??= readRecords(new ByteReader(this.#body), this.records))
+  }
+
   override hash(row: number): Buffer {
-    this.#messages ??= readRecords(new ByteReader(this.#body), this.records)
-    return recordHash(this.#messages[row]!)
+    return recordHash(this.#all()[row]!)
+  }
+
+  override newest(): Map<string, Newest> {
+    const newest = new Map<string, Newest>()
+    for (const message of this.#all()) {
+      for (const name in message)
+        if (name !== 'timestamp') newest.set(name, { timestamp: message.timestamp, value: message[name] })
+    }
+    return newest
   }
 
   column(name: string): Column | undefined {
     if (this.#columns === undefined) {
-      const { columns } = tableOf(this.messages(0, this.records))
+      const { columns } = tableOf(this.#all())
       this.#columns = new Map(columns.map((column) => [column.name, column]))
     }
     return this.#columns.get(name)

@@ -2,7 +2,7 @@
 import { exactJson } from './column.ts'
 import { type ByteReader, type ByteWriter, DamagedError } from './page-bytes.ts'
 import { names, numbers } from './page-names.ts'
-import type { Message } from './page-table.ts'
+import { type Message, numberBytes, textBytes } from './page-table.ts'
 
 export const null_value = 0
 export const false_value = 1
@@ -42,6 +42,8 @@ export function readName(from: ByteReader): string {
 /** The names of a record in its order. */
 class Shape {
   readonly names: string[] = []
+  /** Bytes of names, colons, commas and braces of such a record as JSON, the timestamp's too. */
+  json_bytes = '{"timestamp":}'.length
   /** The shape with one name more. */
   readonly next = new Map<string, Shape>()
   /** Its index among the shapes that a page used; belongs to `page`. */
@@ -64,6 +66,7 @@ function nextShape(shape: Shape, name: string): Shape {
   if (next === undefined) {
     next = new Shape()
     next.names.push(...shape.names, name)
+    next.json_bytes = shape.json_bytes + textBytes(name) + 2
     shape.next.set(name, next)
     shapes_made++
   }
@@ -122,16 +125,31 @@ function writeValue(out: ByteWriter, value: unknown): void {
   out.f64(value)
 }
 
+/** Bytes of a value as JSON. */
+function valueBytes(value: unknown): number {
+  switch (typeof value) {
+    case 'number':
+      return numberBytes(value)
+    case 'string':
+      return textBytes(value)
+    case 'boolean':
+      return value ? 4 : 5
+    default:
+      return value === null ? 4 : Buffer.byteLength(JSON.stringify(value))
+  }
+}
+
 /**
- * Writes the body of rows. A record: the number of its shape, or 0 and the shape; its timestamp; the values. Throws TypeError
- * that names the record and the parameter.
+ * Writes the body of rows. A record: the number of its shape, or 0 and the shape; its timestamp; the values. Returns the bytes of
+ * the records as JSON: `known`, or counted. Throws TypeError that names the record and the parameter.
  */
-export function writeRecords(out: ByteWriter, records: readonly Message[]): void {
+export function writeRecords(out: ByteWriter, records: readonly Message[], known?: number): number {
   if (texts.size > 0) texts.clear()
   texts_wanted = records.length > 2
   if (shapes_made > shapes_max) forgetShapes()
   const page = ++pages_made
   let shapes = 0
+  let bytes = 0
   for (let row = 0; row < records.length; row++) {
     const record = records[row]!
     let shape = root
@@ -148,6 +166,7 @@ export function writeRecords(out: ByteWriter, records: readonly Message[]): void
     if (typeof timestamp !== 'number' || timestamp - timestamp !== 0)
       throw new TypeError(`record ${row}: "timestamp" is missing: a number, seconds since 1970 UTC`)
     out.f64(timestamp)
+    if (known === undefined) bytes += shape.json_bytes + numberBytes(timestamp)
     for (const name in record) {
       if (name === 'timestamp') continue
       const value = record[name]
@@ -158,8 +177,10 @@ export function writeRecords(out: ByteWriter, records: readonly Message[]): void
         if (!(error instanceof TypeError)) throw error
         throw new TypeError(`record ${row}: "${name}" ${error.message}`)
       }
+      if (known === undefined) bytes += valueBytes(value)
     }
   }
+  return known ?? bytes
 }
 
 /** What a first look at rows tells. */

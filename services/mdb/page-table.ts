@@ -90,7 +90,7 @@ export function tableOf(messages: readonly Message[]): Table {
 }
 
 /** Bytes of a number as JSON. */
-function numberBytes(value: number): number {
+export function numberBytes(value: number): number {
   let size = 0
   if (value < 0) {
     size = 1
@@ -108,6 +108,18 @@ function numberBytes(value: number): number {
     }
   }
   return size + String(value).length
+}
+
+/** Bytes of a text as JSON. */
+export function textBytes(text: string): number {
+  const { length } = text
+  if (length > 256) return Buffer.byteLength(JSON.stringify(text))
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i)
+    // Quotation mark, backslash, controls, and all but ASCII.
+    if (code < 32 || code > 126 || code === 34 || code === 92) return Buffer.byteLength(JSON.stringify(text))
+  }
+  return length + 2
 }
 
 function digits(value: number): number {
@@ -136,7 +148,7 @@ function columnBytes(column: Column): number {
     return bytes
   }
   const { tags } = column
-  const texts = column.strings.map((text) => Buffer.byteLength(JSON.stringify(text)))
+  const texts = column.strings.map(textBytes)
   if (tags === undefined) {
     for (let i = 0; i < count; i++) bytes += texts[data[i]!]!
     return bytes
@@ -157,7 +169,6 @@ export function jsonBytes({ records, timestamps, columns }: Table): number {
   // Braces; then each value with its name, a colon and, but for a record's last, a comma.
   let bytes = records * (2 + '"timestamp":'.length)
   for (let i = 0; i < records; i++) bytes += numberBytes(timestamps[i]!)
-  for (const column of columns)
-    bytes += columnBytes(column) + column.count * (Buffer.byteLength(JSON.stringify(column.name)) + 2)
+  for (const column of columns) bytes += columnBytes(column) + column.count * (textBytes(column.name) + 2)
   return bytes
 }

@@ -144,7 +144,7 @@ function model(records: Message[], { from = -Infinity, to = Infinity, fields, re
 
 test('what comes out of a page and of rows is what went in', (t) => {
   const random = seeded(1)
-  for (let round = 0; round < 160; round++) {
+  for (let round = 0; round < 100; round++) {
     const records = randomRecords(random, round % 10 === 0 ? 700 : 1 + Math.floor(random() * 90))
     const page = openPage(encodePage(records))
     const rows = checkRows(encodeRows(records))
@@ -173,7 +173,7 @@ test('what comes out of a page and of rows is what went in', (t) => {
 
 test('pages merge into the order of (timestamp, hash), and no record comes out twice', (t) => {
   const random = seeded(2)
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     const all = randomRecords(random, 1 + Math.floor(random() * 200))
     const parts = Array.from({ length: 1 + Math.floor(random() * 5) }, () => all.filter(() => random() < 0.5))
     const pages = parts
@@ -241,7 +241,7 @@ test('bytes that only pretend to be a page are refused or read, and nothing wors
   const { crc32 } = await import('node:zlib')
   const random = seeded(5)
   let refused = 0
-  for (let round = 0; round < 1_500; round++) {
+  for (let round = 0; round < 1_000; round++) {
     const records = randomRecords(random, 20)
     const bytes = round % 2 ? encodePage(records) : encodeRows(records)
     for (let change = 0; change < 3; change++)
@@ -257,7 +257,7 @@ test('bytes that only pretend to be a page are refused or read, and nothing wors
       refused++
     }
   }
-  t.true(refused > 400)
+  t.true(refused > 250)
 })
 
 test('values that JSON does not know are refused by name', (t) => {

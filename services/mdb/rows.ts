@@ -18,11 +18,8 @@ export interface Block {
  * of the records as JSON, if the caller knows and none is there twice. Throws TypeError as `encodePage` does.
  */
 export function encodeRows(records: readonly Message[], json_bytes?: number): Buffer {
-  const sorted = sortRecords(records)
-  return encodeRowsPage(sorted, json_bytes ?? sorted.reduce((sum, record) => sum + jsonSize(record), 0))
+  return encodeRowsPage(sortRecords(records), json_bytes)
 }
-
-const jsonSize = (record: Message) => Buffer.byteLength(JSON.stringify(record))
 
 const body_magic = 0x4d444242
 const body_version = 1
