@@ -18,6 +18,7 @@ const without = (...names: string[]): Partial<Change> => ({
 test('sites without a fault have no findings', (t) => {
   t.deepEqual(findingsOf(siteWith()), [])
   t.deepEqual(findingsOf(metal), [])
+  t.deepEqual(findingsOf(siteWith({ install: {} })), [])
 })
 
 /** What is broken on purpose, and the only things that may be said of it. */
@@ -44,6 +45,34 @@ const broken: [string, Partial<Change>, string[]][] = [
     'one link',
     machine('gw2', { links: ['a'] }),
     ['server gw2: bond0 has 1 link; a bond has two', 'server gw2: no link goes to side b, where network cluster-b is'],
+  ],
+  [
+    'installed from elsewhere',
+    { install: { address: '10.9.0.1', port: 0, packages: ['not a package'], kernel_args: 'quiet; reboot' } },
+    [
+      'site test: install: address 10.9.0.1 is not in network lan (10.1.0.0/24), over which servers are installed',
+      'site test: install: port 0 is not between 1 and 65535',
+      'site test: install: kernel_args "quiet; reboot" have a character that is neither letter, digit nor one of _ . , : = / -',
+      'site test: install: "not a package" is no name of a Debian package',
+    ],
+  ],
+  [
+    'installed from an address that a server has',
+    { install: { address: '10.1.0.14' } },
+    ['server srv1: address 10.1.0.14 is that of the machine that deploys (install); every address is given once'],
+  ],
+  [
+    'memory that nobody read off',
+    { install: {}, ...machine('srv1', { memory_gb: undefined }) },
+    ['server srv1: memory_gb is missing; a module that is missing is found by it'],
+  ],
+  [
+    'a serial as it is printed with spaces',
+    { install: {}, ...machine('srv2', { serial: 'S6K UNX', drives: 1 }) },
+    [
+      'server srv2: mirror md0 has 1 drive; the system is on two',
+      'server srv2: drive serial "S6K UNX" has a character that a serial has not; write it without spaces',
+    ],
   ],
   [
     'gateways that differ',

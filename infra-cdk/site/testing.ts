@@ -21,6 +21,7 @@ import {
   Switch,
   VirtualAddress,
 } from '../constructs/index.ts'
+import type { SiteInstall } from '../constructs/site.ts'
 import type { ChannelPlan, Role } from './plan.ts'
 
 export interface Machine {
@@ -38,6 +39,8 @@ export interface Machine {
   lan: number
   /** Number of its ports and outlets. */
   place: number
+  memory_gb: number | undefined
+  serial: string | undefined
 }
 
 export interface Change {
@@ -53,6 +56,8 @@ export interface Change {
   linkPath: 'leg-a' | 'leg-b' | 'bond'
   linkVlan: boolean
   router: string
+  /** The site installs its servers, with this changed. */
+  install: Partial<SiteInstall>
 }
 
 const usual: Omit<Machine, 'role' | 'unit' | 'lan' | 'place'> = {
@@ -61,6 +66,8 @@ const usual: Omit<Machine, 'role' | 'unit' | 'lan' | 'place'> = {
   bond: 'bond0',
   drives: 2,
   bmc: true,
+  memory_gb: 8,
+  serial: undefined,
 }
 
 export function siteWith(change: Partial<Change> = {}): Site {
@@ -75,6 +82,7 @@ export function siteWith(change: Partial<Change> = {}): Site {
       log: { keep_days: 1, size_mb_max: 64 },
       metrics: { port: 9_100, interval_s: 15 },
     },
+    ...(change.install ? { install: { address: '10.1.0.250', ...change.install } } : {}),
   })
   const lan = new Network(site, 'lan', { cidr: '10.1.0.0/24' })
   const external = new Network(site, 'external', {
@@ -113,10 +121,16 @@ export function siteWith(change: Partial<Change> = {}): Site {
   }
   change.machines?.(machines)
   const servers = Object.entries(machines).map(([name, machine]) => {
-    const { role, unit, height = 1, place } = machine
+    const { role, unit, height = 1, place, memory_gb } = machine
     const others = [clusterA, clusterB, bmc, ...(role === 'gateway' ? [external] : [])]
     const addresses = [lan.address(machine.lan), ...others.map((network) => network.address(10 + place))]
-    const server = new Server(rack, name, { role, unit, height, addresses })
+    const server = new Server(rack, name, {
+      role,
+      unit,
+      height,
+      addresses,
+      ...(memory_gb === undefined ? {} : { memory_gb }),
+    })
     new BondedNic(server, machine.bond, {
       legs: machine.links.map((side, index) => ({
         nic: `eth${index}`,
@@ -125,7 +139,11 @@ export function siteWith(change: Partial<Change> = {}): Site {
       })),
     })
     new RaidMirror(server, 'md0', {
-      drives: Array.from({ length: machine.drives }, (_, bay) => ({ bay, serial: `${name}-${bay}`, size_gb: 8 })),
+      drives: Array.from({ length: machine.drives }, (_, bay) => ({
+        bay,
+        serial: machine.serial ?? `${name}-${bay}`,
+        size_gb: 8,
+      })),
     })
     if (machine.bmc)
       new Bmc(server, 'bmc', {
