@@ -18,7 +18,7 @@ const help = `usage: npm run metal -- COMMAND [--site NAME]
   up                     builds switches, feeds, BMCs and servers of a site; servers are off, their drives blank
     --memory-mb N        of each server (${defaults.memory_mb})        --cpus N (${defaults.cpus})
     --drive-gb N         of each drive (${defaults.drive_gb})          --drives files|memory (${defaults.drives})
-    --firmware bios|uefi (${defaults.firmware})           --accel tcg|kvm (${defaults.accel})
+    --firmware bios|uefi (as the site says)  --accel tcg|kvm (${defaults.accel})
   down                   ends it and removes every trace of it, also after a crash
     --keep               the drives stay, and are in the servers at the next up
   status, watch          power, lights, drives, supplies, the last line of each console; watch: live

@@ -89,7 +89,6 @@ export class Bmc {
     for (const child of children) child.kill('SIGKILL')
     const ended = () => children.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null)
     await until(`the BMC of ${this.#wired.plan.name} ends`, end_time_max_ms, ended, 5)
-    for (const pid of this.#ground.groups.processesOf(`bmc-${this.#wired.plan.name}`)) process.kill(pid, 'SIGKILL')
   }
 
   /** Says which power supplies have no input; each change is a line of the event log. */

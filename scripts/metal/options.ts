@@ -1,5 +1,6 @@
 /** What is emulated differently from how it is built: sizes that a laptop can carry. */
 import { existsSync, readFileSync } from 'node:fs'
+import { type Firmware, firmwares } from '#infra/site/plan.ts'
 
 export interface Options {
   /** Memory of a server. */
@@ -11,7 +12,8 @@ export interface Options {
   readonly drives: 'files' | 'memory'
   /** `tcg` runs everywhere; `kvm` where the machine has it. */
   readonly accel: 'tcg' | 'kvm'
-  readonly firmware: 'bios' | 'uefi'
+  /** Of all servers; absent: each has what the site says. */
+  readonly firmware?: Firmware
 }
 
 export const defaults: Options = {
@@ -20,7 +22,6 @@ export const defaults: Options = {
   drive_gb: 4,
   drives: 'files',
   accel: 'tcg',
-  firmware: 'bios',
 }
 
 /** Smallest that an installer still works with. */
@@ -48,7 +49,7 @@ export function optionsOf(values: Readonly<Record<string, string | boolean | und
     drive_gb: whole('drive-gb', text('drive-gb', defaults.drive_gb), 1, drive_gb_max),
     drives: among('drives', text('drives', defaults.drives), ['files', 'memory']),
     accel: among('accel', text('accel', defaults.accel), ['tcg', 'kvm']),
-    firmware: among('firmware', text('firmware', defaults.firmware), ['bios', 'uefi']),
+    ...(values.firmware === undefined ? {} : { firmware: among('firmware', String(values.firmware), firmwares) }),
   }
 }
 

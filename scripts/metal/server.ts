@@ -109,6 +109,9 @@ export class Server {
   get #baysFile() {
     return join(this.#ground.drivesFolder, `${this.name}.json`)
   }
+  get #uefi() {
+    return (this.#options.firmware ?? this.wired.plan.firmware) === 'uefi'
+  }
   get #firmwareFile() {
     return join(this.#ground.drivesFolder, `${this.name}.uefi`)
   }
@@ -121,7 +124,7 @@ export class Server {
       return
     }
     this.#bays = this.wired.plan.drives.map(({ bay, serial }) => ({ ...this.#blank(bay, serial), in: true }))
-    if (this.#options.firmware === 'uefi') copyFileSync(ovmf.variables, this.#firmwareFile)
+    if (this.#uefi) copyFileSync(ovmf.variables, this.#firmwareFile)
     this.#note()
   }
 
@@ -165,7 +168,7 @@ export class Server {
       console: ground.consoleSocket(this.name),
       consoleLog: ground.consoleLog(this.name),
       system: ground.systemSocket(this.name),
-      uefi: this.#options.firmware === 'uefi' ? { code: ovmf.code, variables: this.#firmwareFile } : undefined,
+      uefi: this.#uefi ? { code: ovmf.code, variables: this.#firmwareFile } : undefined,
       boot,
     }
     for (const file of [machine.qmp, machine.console]) rmSync(file, { force: true })
