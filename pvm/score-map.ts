@@ -283,7 +283,11 @@ const ownNames: Record<string, Record<string, Name[]>> = {
     tagNLightSensor: ['ble.sensor.illumination.N'],
     tagNDoor: ['door.status.N'],
   },
+  jt808: { tireNPressure: [['tire.pressure.N', 100]], tireNTemp: ['tire.temperature.N'] },
+  t55: { mcc: ['gsm.mcc'], mnc: ['gsm.mnc'] },
   taip: {
+    tripDistance: [['trip.mileage', 0.001]],
+    tripTime: ['trip.duration'],
     battery: [['external.powersource.voltage', 0.1]],
   },
   skypatrol: { battery: ['battery.level'] },
