@@ -18,7 +18,13 @@ export interface Accepted {
 const corosync_port = 5_405
 
 export function accepted(plan: Plan, server: ServerPlan): Accepted[] {
-  return [...management(plan), ...corosync(plan, server), ...processes(plan, server), ...journals(plan, server)]
+  return [
+    ...management(plan),
+    ...corosync(plan, server),
+    ...processes(plan, server),
+    ...cassandra(plan, server),
+    ...journals(plan, server),
+  ]
 }
 
 const port = (number: number): PortRange => ({ first: number, last: number })
@@ -71,6 +77,14 @@ function processes(plan: Plan, server: ServerPlan): Accepted[] {
         ),
     )
   return [...published, ...inside]
+}
+
+/** Nodes of Cassandra hear each other, and nobody else them; their clients' port is one of the processes'. */
+function cassandra({ environment }: Plan, server: ServerPlan): Accepted[] {
+  const { nodes = [], nodes_port } = environment.cassandra ?? {}
+  if (nodes_port === undefined || !nodes.some(({ host }) => host === server.name)) return []
+  const sources = nodes.filter(({ host }) => host !== server.name).map(({ address }) => address)
+  return [{ name: 'cassandra nodes', protocol: 'tcp', ...port(nodes_port), device: deviceOn(server, 'lan'), sources }]
 }
 
 /** Port of systemd-journal-remote on the archive node. */

@@ -13,6 +13,9 @@ function optionsOf({ environment }: Plan, type: string): Record<string, unknown>
 export const probePort = ({ environment }: Plan, { type, port }: Pick<InstancePlan, 'type' | 'port'>): number =>
   type === 'mbus' ? environment.base_port + offsets.mbus_ws : port
 
+/** Types of the plan that are not ours to run: roles of their own make them. */
+export const stores: readonly string[] = ['postgres', 'cassandra']
+
 export interface NodeInstance {
   readonly type: string
   readonly instance: string
@@ -28,7 +31,7 @@ export interface NodeInstance {
 
 export function instancesOn(plan: Plan, host: string): NodeInstance[] {
   return plan.environment.instances
-    .filter((instance) => instance.host === host && instance.type !== 'postgres')
+    .filter((instance) => instance.host === host && !stores.includes(instance.type))
     .map((instance) => {
       const kind = processTypes[instance.type]
       if (!kind) throw new Error(`instance ${instance.instance}: there is no process type "${instance.type}"`)

@@ -3,8 +3,9 @@
  * Paths in it are relative to the inventory or variables of the playbooks; no secret is in it, only names of secrets.
  */
 import type { Plan, ServerPlan } from '#infra/site/plan.ts'
+import { libraryRelease } from './cassandra/jars.ts'
 import { accepted } from './inventory-firewall.ts'
-import { instancesOn } from './inventory-services.ts'
+import { instancesOn, stores } from './inventory-services.ts'
 
 type Variables = Record<string, unknown>
 
@@ -45,8 +46,9 @@ function groups(plan: Plan): unknown {
       children: {
         ...Object.fromEntries(roles),
         cluster: named(plan.cluster.nodes.map(({ name }) => name)),
-        services: named(on((type) => type !== 'postgres')),
+        services: named(on((type) => !stores.includes(type))),
         postgres: named(on((type) => type === 'postgres')),
+        ...(plan.environment.cassandra ? { cassandra: named(on((type) => type === 'cassandra')) } : {}),
       },
     },
   }
@@ -90,6 +92,7 @@ function siteVariables(plan: Plan): Variables {
     postgres_user: environment.postgres.user,
     postgres_secret: environment.postgres.secret,
     postgres_clients: [lan.cidr],
+    ...cassandraVariables(plan),
     cluster_name: plan.cluster.name,
     cluster_nodes: plan.cluster.nodes.map(({ name }) => name),
     cluster_secret: plan.cluster.totem.secret,
@@ -102,6 +105,7 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
   const lan = addressOn(server, 'lan')
   const instances = instancesOn(plan, name)
   const database = plan.environment.instances.find(({ host, type }) => host === name && type === 'postgres')
+  const node = plan.environment.cassandra?.nodes.find(({ host }) => host === name)
   return {
     ansible_host: access.address,
     ansible_port: access.port,
@@ -135,6 +139,25 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
       : {}),
     ...(database ? { postgres_address: database.address, postgres_memory_mb: database.limits.memory_mb } : {}),
     ...(server.role === 'gateway' ? gatewayVariables(plan) : {}),
+    ...(node ? { cassandra_address: node.address, cassandra_memory_mb: node.memory_mb } : {}),
+  }
+}
+
+/** What all nodes and MDB are told of the store; nothing where MDB keeps its pages itself. */
+function cassandraVariables({ environment: { cassandra } }: Plan): Variables {
+  if (!cassandra) return {}
+  const { nodes, datacenter, port, keyspace, user, secret, operator_secret } = cassandra
+  const contact_points = nodes.map(({ address }) => address)
+  return {
+    node_service_cassandra: { contact_points, port, datacenter, keyspace, user, secret },
+    cassandra_release: libraryRelease(),
+    cassandra_nodes: contact_points,
+    cassandra_datacenter: datacenter,
+    cassandra_port: port,
+    cassandra_keyspace: keyspace,
+    cassandra_user: user,
+    cassandra_secret: secret,
+    cassandra_operator_secret: operator_secret,
   }
 }
 

@@ -1,9 +1,9 @@
 /** `npm run cassandra -- up|down|status|…`: three nodes of Apache Cassandra on this machine. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { fetchJars, jars } from '#ansible/cassandra/jars.ts'
 import { cassandra_version } from '#infra/render/cassandra.ts'
 import { answers, Nodes, node_count } from './cassandra/cluster.ts'
-import { fetchJars, jars } from './cassandra/jars.ts'
 import { findJava } from './cassandra/java.ts'
 import { clientFile, clientSettings, driver, makeRoles } from './cassandra/roles.ts'
 import { state } from './state.ts'

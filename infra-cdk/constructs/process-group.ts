@@ -18,6 +18,9 @@ export interface ProcessGroupProps {
 /** Types of which one instance can fail without a word, if there is another. */
 const redundant = ['prod', 'tgctl', 'tg']
 
+/** Of three nodes two answer for all, so one may fail. */
+const cassandra_nodes_min = 3
+
 const limits_default = { memory_mb: 1_024, open_files: 65_536 }
 
 /** All instances of one process type. */
@@ -31,7 +34,7 @@ export class ProcessGroup extends Construct {
 
   constructor(scope: Environment, type: string, props: ProcessGroupProps) {
     super(scope, type)
-    const known = [...Object.keys(processTypes), 'postgres']
+    const known = [...Object.keys(processTypes), 'postgres', 'cassandra']
     if (!known.includes(type))
       throw new Error(
         `environment ${scope.name}: there is no process type "${type}"; the types are ${known.join(', ')}`,
@@ -60,6 +63,10 @@ export class ProcessGroup extends Construct {
         found.push(
           `${type}: it runs on ${this.servers[0]!.name} alone; run it on two servers or more, so that one may fail`,
         )
+      if (type === 'cassandra' && (props.each !== 1 || this.servers.length < cassandra_nodes_min))
+        found.push(
+          `cassandra: ${props.each} on each of ${this.servers.length} servers; three copies need one on each of ${cassandra_nodes_min} servers or more`,
+        )
       return found
     })
   }
@@ -68,6 +75,7 @@ export class ProcessGroup extends Construct {
   port(index: number): number {
     const base = this.environment.basePort
     if (this.type === 'postgres') return base + offsets.postgres
+    if (this.type === 'cassandra') return base + offsets.cassandra
     // What decides about the port is the base port alone.
     return processTypes[this.type]!.port(
       { base_port: base } as Parameters<(typeof processTypes)['tg']['port']>[0],

@@ -37,6 +37,7 @@ export const allRoles = [
   'archive',
   'postgres',
   'postgres_client',
+  'cassandra',
   'node_service',
   'channels',
   'logs',

@@ -34,11 +34,11 @@ export const cassandra_ports = { cql: 9_042, nodes: 7_000, jmx: 7_199 } as const
 export const away_max_h = 3
 
 /** Share of the memory that is heap; the rest is for buffers, threads and code. */
-const heap_share = 0.5
+const heap_share = 0.4
 
 export function cassandraYaml(node: CassandraNode): string {
   const { cluster, address, seeds, ports, data, memory_mb } = node
-  const memtables = Math.max(16, Math.round(memory_mb / 12))
+  const memtables = Math.max(16, Math.round(memory_mb / 16))
   return `# Apache Cassandra ${cassandra_version}: one node.
 cluster_name: ${JSON.stringify(cluster)}
 # Few: with as many copies as nodes every node has all, and a repair walks through every range.
@@ -58,6 +58,16 @@ native_transport_max_threads: 32
 authenticator: PasswordAuthenticator
 authorizer: CassandraAuthorizer
 role_manager: CassandraRoleManager
+# A node knows the roles for as long as there is no quorum to ask; what changes is known everywhere half a minute later.
+roles_validity: 12h
+roles_update_interval: 30s
+roles_cache_active_update: true
+permissions_validity: 12h
+permissions_update_interval: 30s
+permissions_cache_active_update: true
+credentials_validity: 12h
+credentials_update_interval: 30s
+credentials_cache_active_update: true
 
 data_file_directories: [${JSON.stringify(`${data}/data`)}]
 commitlog_directory: ${JSON.stringify(`${data}/commitlog`)}
@@ -81,7 +91,8 @@ memtable:
   configurations:
     default:
       class_name: TrieMemtable
-memtable_allocation_type: offheap_buffers
+# Outside of Java's own accounts: buffers of one's own would run into its limit.
+memtable_allocation_type: offheap_objects
 memtable_heap_space: ${memtables}MiB
 memtable_offheap_space: ${memtables}MiB
 file_cache_size: 32MiB
@@ -99,6 +110,8 @@ range_request_timeout: 4s
 write_request_timeout: 2s
 cas_contention_timeout: 1s
 request_timeout: 4s
+# A connection on which nothing gets through any more is made anew.
+internode_tcp_user_timeout: 5s
 
 # What a node missed is kept for it so long; a longer absence is made up by a repair or a new node.
 hinted_handoff_enabled: true
@@ -168,7 +181,7 @@ export function javaArguments(node: CassandraNode, jars: readonly string[]): str
     '-XX:+UseSerialGC',
     '-Xss256k',
     '-XX:ReservedCodeCacheSize=96m',
-    `-XX:MaxDirectMemorySize=${Math.round(node.memory_mb / 6)}m`,
+    `-XX:MaxDirectMemorySize=${Math.round(node.memory_mb / 5)}m`,
     // Half a node is worse than none.
     '-XX:+ExitOnOutOfMemoryError',
     '-XX:+PerfDisableSharedMem',

@@ -1,5 +1,6 @@
 import { cibXml, corosyncConf } from '#pacemaker/index.ts'
 import type { Plan } from '../site/plan.ts'
+import { cassandraFiles } from './cassandra-host.ts'
 import { renderConntrackd } from './conntrackd.ts'
 import { renderDistribution, renderFilter } from './nftables.ts'
 import { slotsOf } from './slots.ts'
@@ -27,5 +28,6 @@ export function renderHost(plan: Plan, host: string): Map<string, string> {
     files.set('cluster/corosync.conf', corosyncConf(plan))
     files.set('cluster/cib.xml', cibXml(plan))
   }
+  for (const [name, text] of cassandraFiles(plan, host)) files.set(`cassandra/${name}`, text)
   return files
 }

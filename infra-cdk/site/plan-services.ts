@@ -1,3 +1,4 @@
+import { offsets } from '#services/admin/types.ts'
 import {
   type Cluster,
   Environment,
@@ -7,7 +8,7 @@ import {
   VirtualAddress,
 } from '../constructs/index.ts'
 import { all, type Site } from '../constructs/site.ts'
-import type { EnvironmentPlan, SecretPlan } from './plan.ts'
+import type { CassandraPlan, EnvironmentPlan, SecretPlan } from './plan.ts'
 
 /** The processes of a site, where each runs, and how they find each other. */
 export function environmentPlan(site: Site): EnvironmentPlan {
@@ -27,6 +28,7 @@ export function environmentPlan(site: Site): EnvironmentPlan {
   }
   const http = (at: string) => (at === '' ? '' : `http://${at}`)
   const postgres = group('postgres')?.instances()[0]
+  const cassandra = group('cassandra')
 
   return {
     name: environment.name,
@@ -38,7 +40,9 @@ export function environmentPlan(site: Site): EnvironmentPlan {
         host: server.name,
         address: server.addressOn('lan')!,
         port,
-        options: processes.options,
+        // What holds the pages is one of the site's choices; a process is told by its options.
+        options:
+          processes.type === 'mdb' && cassandra ? { store: 'cassandra', ...processes.options } : processes.options,
         limits: processes.limits,
       })),
     ),
@@ -57,8 +61,27 @@ export function environmentPlan(site: Site): EnvironmentPlan {
       user: 'milepost',
       secret: 'services/postgres',
     },
+    ...(cassandra ? { cassandra: cassandraPlan(cassandra, site.name) } : {}),
     device_ports: environment.devicePorts,
     channels: environment.channels,
+  }
+}
+
+function cassandraPlan(group: ProcessGroup, site: string): CassandraPlan {
+  return {
+    nodes: group.instances().map(({ server }) => ({
+      host: server.name,
+      address: server.addressOn('lan')!,
+      rack: server.rack.name,
+      memory_mb: group.limits.memory_mb,
+    })),
+    datacenter: site,
+    port: group.port(0),
+    nodes_port: group.environment.basePort + offsets.cassandra_nodes,
+    keyspace: 'mdb',
+    user: 'mdb',
+    secret: 'services/cassandra',
+    operator_secret: 'cassandra/operator',
   }
 }
 
@@ -74,6 +97,9 @@ export function secretsPlan(site: Site, cluster: Cluster): SecretPlan[] {
   const members = cluster.props.members.map(({ name }) => name)
   const workers = servers.filter(({ role }) => role === 'server').map(({ name }) => name)
   const generated = { origin: 'generated' } as const
+  const cassandra = all(site, ProcessGroup).find(({ type }) => type === 'cassandra')
+  const nodes = cassandra?.servers.map(({ name }) => name) ?? []
+  const password = { kind: 'password', length: token_length, ...generated } as const
   return [
     { name: 'access/ssh-key', kind: 'ssh-key', length: 0, ...generated, hosts: [] },
     { name: 'cluster/authkey', kind: 'bytes', length: authkey_length, ...generated, hosts: members },
@@ -89,5 +115,11 @@ export function secretsPlan(site: Site, cluster: Cluster): SecretPlan[] {
     { name: 'services/internal-token', kind: 'token', length: token_length, ...generated, hosts: workers },
     { name: 'services/admin-token', kind: 'token', length: token_length, ...generated, hosts: [] },
     { name: 'services/postgres', kind: 'password', length: token_length, ...generated, hosts: workers },
+    ...(cassandra
+      ? [
+          { name: 'services/cassandra', ...password, hosts: [...new Set([...workers, ...nodes])] },
+          { name: 'cassandra/operator', ...password, hosts: nodes },
+        ]
+      : []),
   ]
 }

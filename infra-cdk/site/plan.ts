@@ -395,13 +395,34 @@ export interface EnvironmentPlan {
     readonly user: string
     readonly secret: string
   }
+  /** MDB's store when one machine is not enough; absent: MDB keeps its pages itself. */
+  readonly cassandra?: CassandraPlan
   /** Ports that channels may take. */
   readonly device_ports: PortRange
   /** Channels that are there from the first deploy on. */
   readonly channels: readonly ChannelPlan[]
 }
 
-/** One running process. `postgres` is the database server; the other types are those of ADMIN. */
+/** Apache Cassandra: one node on each of three servers or more. */
+export interface CassandraPlan {
+  readonly nodes: readonly {
+    readonly host: string
+    readonly address: string
+    readonly rack: string
+    readonly memory_mb: number
+  }[]
+  readonly datacenter: string
+  /** Port for clients, and that of the nodes among themselves. */
+  readonly port: number
+  readonly nodes_port: number
+  readonly keyspace: string
+  readonly user: string
+  /** Names of the passwords among `secrets`: MDB's and the operator's. */
+  readonly secret: string
+  readonly operator_secret: string
+}
+
+/** One running process. `postgres` and `cassandra` are database servers; the other types are those of ADMIN. */
 export interface InstancePlan {
   readonly type: string
   /** Unique in the environment: `tg-3`. */

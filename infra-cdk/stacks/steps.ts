@@ -24,6 +24,7 @@ const rolesOfPlaybook: Readonly<Record<string, readonly string[]>> = {
   server: ['base', 'bond', 'network', 'raid1', 'logs', 'metrics', 'power'],
   services: ['node_service', 'postgres_client'],
   archive: ['postgres_client', 'archive'],
+  cassandra_accounts: ['cassandra'],
 }
 
 /** Everything a deploy of the site does, in the order in which it may be done. */
@@ -85,6 +86,9 @@ export function clusterSteps({ servers, cluster }: Plan): Step[] {
   ]
 }
 
+/** Types whose processes are not ours. */
+const stores = ['postgres', 'cassandra']
+
 /** The database, the processes one server after the other, the archive, and the channels. */
 export function servicesSteps({ servers, environment }: Plan): Step[] {
   const running = (keep: (type: string) => boolean) =>
@@ -92,13 +96,28 @@ export function servicesSteps({ servers, environment }: Plan): Step[] {
       .map(({ name }) => name)
       .filter((name) => environment.instances.some(({ host, type }) => host === name && keep(type)))
   const databases = running((type) => type === 'postgres')
-  const processes = running((type) => type !== 'postgres')
+  const nodes = running((type) => type === 'cassandra')
+  const processes = running((type) => !stores.includes(type))
   const archives = servers.filter(({ role }) => role === 'archive').map(({ name }) => name)
   const postgres = databases.map((host) => `postgres-${host}`)
+  const accounts = nodes.length > 0 ? ['cassandra-accounts'] : []
   return [
     ...databases.map((host) => step('services', `postgres-${host}`, [host], ['postgres'], [])),
+    ...inTurn(nodes, (host, before) =>
+      step('services', `cassandra-${host}`, [host], ['cassandra'], named('cassandra', before)),
+    ),
+    ...accounts.map((name) =>
+      step('services', name, nodes.slice(0, 1), ['cassandra_accounts'], named('cassandra', nodes.at(-1))),
+    ),
     ...inTurn(processes, (host, before) =>
-      step('services', `services-${host}`, [host], ['services'], [...postgres, ...named('services', before)], true),
+      step(
+        'services',
+        `services-${host}`,
+        [host],
+        ['services'],
+        [...postgres, ...accounts, ...named('services', before)],
+        true,
+      ),
     ),
     ...archives.map((host) => step('services', `archive-${host}`, [host], ['archive'], postgres)),
     // Asked by the machine that deploys, at the REST interface of the whole site.

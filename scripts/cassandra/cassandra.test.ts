@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { parse } from 'yaml'
+import { fetchJars, jars, parseJars } from '#ansible/cassandra/jars.ts'
 import { type CassandraNode, cassandra_ports, cassandraYaml, javaArguments } from '#infra/render/cassandra.ts'
-import { fetchJars, jars, parseJars } from './jars.ts'
 import { findJava } from './java.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'milepost-cassandra-'))
@@ -93,7 +93,7 @@ test('a node is told to be durable, private and small', (t) => {
   t.is(settings.seed_provider[0].parameters[0].seeds, '10.0.0.1,10.0.0.2')
   t.is(settings.rpc_address, '10.0.0.1')
   const args = javaArguments({ ...node, replaces: '10.0.0.9' }, ['a/jamm-1.jar', 'b.jar']).split('\n')
-  t.true(args.includes('-Xmx300m'))
+  t.true(args.includes('-Xmx240m'))
   t.true(args.includes('-javaagent:/lib/c/a/jamm-1.jar'))
   t.true(args.includes('-Dcassandra.replace_address_first_boot=10.0.0.9'))
   t.true(args.includes('/lib/c/a/jamm-1.jar:/lib/c/b.jar'))

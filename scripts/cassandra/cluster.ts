@@ -6,6 +6,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { jars } from '#ansible/cassandra/jars.ts'
 import {
   type CassandraNode,
   cassandra_ports,
@@ -17,7 +18,6 @@ import {
   nodetoolArguments,
   rackProperties,
 } from '#infra/render/cassandra.ts'
-import { jars } from './jars.ts'
 
 export const cluster_name = 'milepost'
 /** Three copies need three nodes. */

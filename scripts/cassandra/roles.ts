@@ -91,8 +91,9 @@ export async function makeRoles(folder: string, addresses: readonly string[]): P
   })
   await patiently('the roles', () =>
     run(own, [
-      `CREATE ROLE IF NOT EXISTS ${service} WITH SUPERUSER = false AND LOGIN = true AND PASSWORD = '${mdb.password}'`,
-      `ALTER ROLE ${service} WITH PASSWORD = '${mdb.password}'`,
+      // What an earlier call that was cut short made has a password that nobody knows.
+      `DROP ROLE IF EXISTS ${service}`,
+      `CREATE ROLE ${service} WITH SUPERUSER = false AND LOGIN = true AND PASSWORD = '${mdb.password}'`,
       `GRANT CREATE ON ALL KEYSPACES TO ${service}`,
       `GRANT SELECT ON KEYSPACE system_views TO ${service}`,
       `DROP ROLE IF EXISTS ${built_in}`,

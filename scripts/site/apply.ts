@@ -1,5 +1,6 @@
 /** What the stacks' provisioners call: one step of a deploy. Every step can be repeated. */
 import { join } from 'node:path'
+import { makeLibraryRelease } from '#ansible/cassandra/release.ts'
 import { makeRelease } from '#ansible/release.ts'
 import { partOf, roleOfFile } from '#infra/render/blueprint.ts'
 import { nobody } from '#infra/site/deployment.ts'
@@ -37,6 +38,7 @@ export async function apply(site: string, name: string): Promise<void> {
   const began = Date.now()
   const hosts = Object.entries(hashes(step))
   const cutShort = hosts.some(([host]) => readFiles(appliedFolder(site, host)).get(stepFile(step)) === unfinished)
+  if (step.playbooks.includes('cassandra')) await makeLibraryRelease(join(state, 'releases'), say)
   const variables = {
     ...(step.release ? { node_service_release: makeRelease(join(state, 'releases')).hash } : {}),
     ...(cutShort ? { milepost_unfinished: true } : {}),

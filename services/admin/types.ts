@@ -44,6 +44,9 @@ export const offsets = {
   agent: 7,
   archive: 8,
   tg: 10,
+  /** For clients, and for its nodes among themselves. */
+  cassandra: 90,
+  cassandra_nodes: 91,
   device_first: 100,
   device_last: 999,
 } as const

@@ -30,6 +30,7 @@ export interface ProcessConfig {
     archive?: string
   }
   postgres?: PostgresConfig
+  cassandra?: CassandraConfig
   /** What only this process type understands. */
   options: Record<string, unknown>
 }
@@ -40,6 +41,19 @@ export interface PostgresConfig {
   database: string
   user: string
   password: string
+}
+
+/** How a process reaches Cassandra, or another server of CQL. */
+export interface CassandraConfig {
+  /** Addresses of some nodes; the others are learnt from them. */
+  contact_points: string[]
+  port?: number
+  datacenter: string
+  keyspace: string
+  user: string
+  password: string
+  /** PEM text of the authority that signed the nodes' certificates; absent: no TLS. */
+  ca?: string
 }
 
 /** What a running process is given. */

@@ -5,19 +5,7 @@
 import cassandra from 'cassandra-driver'
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
-
-/** How a process reaches Cassandra; the password is a secret. */
-export interface CassandraConfig {
-  /** Addresses of some nodes; the others are learnt from them. */
-  contact_points: string[]
-  port?: number
-  datacenter: string
-  keyspace: string
-  user: string
-  password: string
-  /** PEM text of the authority that signed the nodes' certificates; absent: no TLS. */
-  ca?: string
-}
+import type { CassandraConfig } from '#services/common/process.ts'
 
 export interface Statement {
   query: string
@@ -30,8 +18,10 @@ export type Row = Record<string, unknown>
 const second_try_ms = 300
 const answer_time_max_ms = 3_000
 /** All tries of one request together. */
-const patience_ms = 5_000
+const patience_ms = 4_000
 const retry_pause_ms = 100
+const connect_tries = 3
+const quorum = 2
 /** While it is away, it is asked so often whether it is back. */
 const probe_every_ms = 500
 /** A failure counts for the whole store when nothing went well for so long. */
@@ -71,7 +61,9 @@ function reasonOf(error: unknown): { away: boolean; final: boolean; reason: stri
     return { away: true, final: false, reason: `Cassandra does not answer in time: ${message}` }
   if (code === codes.unavailableException)
     return { away: true, final: true, reason: `too few nodes of Cassandra are there for a quorum: ${message}` }
-  if (code !== undefined && not_now.has(code)) return { away: true, final: false, reason: `Cassandra: ${message}` }
+  // A node that could not ask the others for roles says so in other codes.
+  if (code !== undefined && (not_now.has(code) || /Operation timed out|Cannot achieve consistency/.test(message)))
+    return { away: true, final: false, reason: `Cassandra: ${message}` }
   // A connection that broke while the request was on it.
   if (/^(ECONN|EPIPE|ETIMEDOUT|EHOST)/.test(String(code)) || /socket|connection/i.test(message))
     return { away: true, final: false, reason: `the connection to Cassandra broke: ${message}` }
@@ -138,13 +130,17 @@ export class CassandraClient {
 
   /** Connects; a second call after a failure tries anew. */
   async connect(): Promise<void> {
-    try {
-      await this.#driver.connect()
-      this.#lastWell = performance.now()
-    } catch (error) {
-      void this.#driver.shutdown().catch(() => {})
-      this.#driver = this.#makeDriver()
-      throw this.#unavailable(reasonOf(error).reason, error)
+    for (let n = 1; ; n++) {
+      try {
+        await this.#driver.connect()
+        this.#lastWell = performance.now()
+        return
+      } catch (error) {
+        void this.#driver.shutdown().catch(() => {})
+        this.#driver = this.#makeDriver()
+        const { final, reason } = reasonOf(error)
+        if (final || n === connect_tries || this.#closed) throw this.#unavailable(reason, error)
+      }
     }
   }
 
@@ -190,7 +186,7 @@ export class CassandraClient {
           const { away, final, reason } = reasonOf(error)
           if (!away) throw error
           if (this.#away !== undefined) throw this.#unavailable(this.#away, error)
-          if (!idempotent || final || performance.now() + retry_pause_ms > end) {
+          if (!idempotent || final || this.#alone() || performance.now() + retry_pause_ms > end) {
             if (performance.now() - this.#lastWell > well_ms) this.#goAway(reason)
             throw this.#unavailable(reason, error)
           }
@@ -201,6 +197,11 @@ export class CassandraClient {
     } finally {
       this.#over()
     }
+  }
+
+  /** Whether there are connections to fewer nodes than two of three copies need. */
+  #alone(): boolean {
+    return this.#driver.hosts.values().filter((host) => host.isUp()).length < quorum
   }
 
   /** From now on all fails at once, until a probe goes well. */
@@ -274,6 +275,12 @@ export class CassandraClient {
   /** A statement that changes the schema; done when all nodes that are there know it. */
   async define(statement: string): Promise<void> {
     await this.#ask(() => this.#driver.execute(statement, [], { prepare: false, readTimeout: 60_000 }), false)
+  }
+
+  /** Whether all nodes that are there have the same tables. */
+  agrees(): Promise<boolean> {
+    // Not among the driver's published types.
+    return (this.#driver.metadata as unknown as { checkSchemaAgreement(): Promise<boolean> }).checkSchemaAgreement()
   }
 
   /** Asks each node that is there; for tables that each has of its own. */

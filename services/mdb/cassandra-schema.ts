@@ -58,8 +58,29 @@ const tableId = (keyspace: string) => {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }
 
+const pause = () => new Promise((after) => setTimeout(after, 500))
+
 /** Makes what is missing of keyspace and tables. The keyspace itself only if nobody made it: that needs the right to. */
 export async function migrate(client: CassandraClient, keyspace: string, datacenter: string): Promise<void> {
+  const end = performance.now() + lock_wait_max_ms
+  for (;;) {
+    try {
+      await makeMissing(client, keyspace, datacenter)
+      while (!(await client.agrees()) && performance.now() < end) await pause()
+      return
+    } catch (error) {
+      // What another process makes at this moment is not known to all nodes yet.
+      if (
+        !/does not exist|unconfigured table|Unknown CF|schema/i.test((error as Error).message) ||
+        performance.now() > end
+      )
+        throw error
+      await pause()
+    }
+  }
+}
+
+async function makeMissing(client: CassandraClient, keyspace: string, datacenter: string): Promise<void> {
   if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace))
     throw new Error(`keyspace "${keyspace}": lower-case letters, digits and _, at most 48, a letter first`)
   const found = await client.run('SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?', [
@@ -98,7 +119,7 @@ export async function migrate(client: CassandraClient, keyspace: string, datacen
     if (mine !== true && (mine === false || (await holder()) !== me)) {
       if (performance.now() > end)
         throw new Error(`keyspace ${keyspace}: another process has been making its tables for too long`)
-      await new Promise((after) => setTimeout(after, 500))
+      await pause()
       continue
     }
     for (let n = await done(); n < steps.length; n++) {

@@ -8,8 +8,9 @@
  */
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
+import type { CassandraConfig } from '#services/common/process.ts'
 import { Catalog, type Known, notice_ms } from './cassandra-catalog.ts'
-import { CassandraClient, type CassandraConfig, type Row, type Statement } from './cassandra-client.ts'
+import { CassandraClient, type Row, type Statement } from './cassandra-client.ts'
 import { Marks, type Sum, shardOf } from './cassandra-marks.ts'
 import { inline_bytes_max, migrate } from './cassandra-schema.ts'
 import type { Container, Newest, NewPage, PageHead, Store } from './store.ts'
@@ -57,6 +58,11 @@ export class CassandraStore implements Store {
   }
 
   async ready(): Promise<void> {
+    if (!this.#timer) await this.#open()
+    await this.#catalog.all()
+  }
+
+  async #open(): Promise<void> {
     await this.#client.connect()
     await migrate(this.#client, this.#config.keyspace, this.#config.datacenter)
     await this.#catalog.all()

@@ -11,6 +11,8 @@ const at_once = 6
 const tries = 3
 const answer_time_max_ms = 120_000
 
+const hashOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+
 export interface Jar {
   readonly sha256: string
   readonly size: number
@@ -40,11 +42,13 @@ export function parseJars(text: string): Jar[] {
 
 export const jars = (): Jar[] => parseJars(readFileSync(jarList, 'utf8'))
 
+/** Name of the archive of all of them, by what is in it. */
+export const libraryRelease = (): string =>
+  `cassandra-${cassandra_version}-${hashOf(readFileSync(jarList)).slice(0, 12)}`
+
 /** Folder that they are kept in, for all checkouts. */
 export const libraryFolder = (): string =>
   join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'milepost', `cassandra-${cassandra_version}`)
-
-const hashOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 async function download(repository: string, { path, sha256 }: Jar): Promise<Buffer> {
   const url = `${repository.replace(/\/$/, '')}/${path}`

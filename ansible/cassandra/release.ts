@@ -1,0 +1,42 @@
+/**
+ * The libraries of Cassandra in one archive for the servers, named by its content: a deploy asks no repository.
+ * usage: node ansible/cassandra/release.ts FOLDER   (prints the path of FOLDER/NAME.tar.gz)
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { fetchJars, jars, libraryRelease } from './jars.ts'
+
+/** Makes `NAME.tar.gz` in the folder if it is not there yet; gives its path. */
+export async function makeLibraryRelease(folder: string, say: (text: string) => void): Promise<string> {
+  const archive = join(folder, `${libraryRelease()}.tar.gz`)
+  if (existsSync(archive)) return archive
+  const libraries = await fetchJars(say)
+  mkdirSync(folder, { recursive: true })
+  // The same content gives the same archive: order, time and owner are fixed.
+  const how = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u+rwX,go+rX,go-w']
+  const names = jars().map(({ path }) => path)
+  const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', `${archive}.new`, '-C', libraries, ...names], {
+    encoding: 'utf8',
+  })
+  if (tar.status !== 0) throw new Error(`${archive}: tar: ${tar.stderr || tar.error?.message}`)
+  renameSync(`${archive}.new`, archive)
+  return archive
+}
+
+if (import.meta.main) {
+  const [folder] = process.argv.slice(2)
+  if (folder === undefined || folder === '--help') {
+    process.stderr.write(
+      'usage: node ansible/cassandra/release.ts FOLDER\n  makes FOLDER/NAME.tar.gz of the libraries of Cassandra if it is missing, prints its path\n',
+    )
+    process.exit(folder === '--help' ? 0 : 2)
+  }
+  try {
+    const archive = await makeLibraryRelease(folder, (text) => void process.stderr.write(`${text}\n`))
+    process.stdout.write(`${archive}\n`)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    process.exit(1)
+  }
+}
