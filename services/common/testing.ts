@@ -14,6 +14,8 @@ const root = resolve(import.meta.dirname, '../..')
 /** Below the ports that the kernel gives to outgoing connections: none of those can take it between the look and the use. */
 const port_first = 10_000
 const port_last = 31_999
+/** Compiling all a process is made of takes long on a machine that is busy with other tests. */
+const start_time_max_ms = 45_000
 
 const isFree = (port: number) =>
   new Promise<boolean>((resolve) => {
@@ -159,11 +161,12 @@ export async function startProcess(
   child.stderr.on('data', (chunk) => (output = (output + chunk).slice(-200_000)))
   const exited = new Promise<void>((done) => child.once('exit', () => done()))
   if (probe !== undefined) {
+    const alive = async () => {
+      if (child.exitCode !== null) return true
+      return (await fetch(`http://127.0.0.1:${probe}/healthz`)).ok
+    }
     try {
-      await until(`${file} is alive`, async () => {
-        if (child.exitCode !== null) return true
-        return (await fetch(`http://127.0.0.1:${probe}/healthz`)).ok
-      })
+      await until(`${file} is alive`, alive, start_time_max_ms)
     } catch (error) {
       child.kill('SIGKILL')
       throw new Error(`${(error as Error).message}\n${output}`)

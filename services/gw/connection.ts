@@ -1,4 +1,5 @@
 import { type Packet, Session } from '#pvm/index.ts'
+import { ApiError } from '#services/common/errors.ts'
 import { type CloseReason, closeCodes } from './codes.ts'
 import type { Listener } from './listener.ts'
 import type { Device } from './model.ts'
@@ -35,6 +36,8 @@ const pending_bytes_max = 1024 * 1024
 const errors_in_row_max = 20
 /** Timestamps from here on (2200) are broken clocks; the store refuses them. */
 const timestamp_max_s = 7_258_118_400
+/** Of an answer in the channel's log. */
+const logged_text_max = 1_000
 
 /** One device that speaks to us: packets → store → answers, in order. How bytes come and go is its transport's. */
 export abstract class Connection {
@@ -65,6 +68,8 @@ export abstract class Connection {
   #session: Session | undefined = undefined
   #pendingBytes = 0
   #errorsInRow = 0
+  /** Who waits for a command's answer, by the command's number. */
+  readonly #commands = new Map<number, (answer: string | null) => void>()
 
   constructor(id: number, listener: Listener, address: string, port: number, host: ConnectionHost) {
     this.id = id
@@ -139,6 +144,10 @@ export abstract class Connection {
       this.#errorsInRow = 0
       this.valid = true
     }
+    for (const { id, name, text } of packet.answers ?? []) {
+      this.listener.emit({ event: 'answer', ...this.who(), name, text: text.slice(0, logged_text_max) })
+      this.#commands.get(id)?.(text)
+    }
     let close: CloseReason | undefined
     if (this.refused) close = 'refused'
     else if (packet.close) close = packet.error?.code === 'unframed' || !this.valid ? 'noise' : 'violation'
@@ -209,11 +218,44 @@ export abstract class Connection {
     return close
   }
 
+  /**
+   * Sends a command of the protocol; gives the device's answer, null when none came in time. Rejects with ApiError `malformed`, about
+   * `item`, when the protocol has no such command or refuses its parameters.
+   */
+  async command(
+    name: string,
+    parameters: Record<string, string | number>,
+    answer_time_max_ms: number,
+    item: number,
+  ): Promise<string | null> {
+    let command: { id: number; bytes: Uint8Array }
+    try {
+      command = this.session.command(name, parameters)
+    } catch (error) {
+      throw new ApiError('malformed', (error as Error).message, { id: item })
+    }
+    const { id, bytes } = command
+    this.write(bytes)
+    this.sent_bytes += bytes.length
+    this.listener.emit({ event: 'command', ...this.who(), name })
+    if (answer_time_max_ms <= 0) return null
+    return new Promise((resolve) => {
+      const settle = (answer: string | null) => {
+        clearTimeout(timer)
+        this.#commands.delete(id)
+        resolve(answer)
+      }
+      const timer = setTimeout(() => settle(null), answer_time_max_ms)
+      this.#commands.set(id, settle)
+    })
+  }
+
   /** Closes at once. Further calls do nothing. */
   close(reason: CloseReason, detail?: string): void {
     if (this.closeReason) return
     this.closeReason = reason
     this.pending.length = 0
+    for (const settle of this.#commands.values()) settle(null)
     const { code, text } = closeCodes[reason]
     this.listener.emit({
       event: 'close',

@@ -5,7 +5,7 @@ import { ApiError } from '#services/common/errors.ts'
 import type { Channel } from './model.ts'
 
 export interface ChannelEvent {
-  /** `listen`, `connect`, `login`, `error`, `drop` (a datagram that was thrown away unread), `close`. */
+  /** `listen`, `connect`, `login`, `command`, `answer` (to a command), `error`, `drop` (a datagram thrown away unread), `close`. */
   event: string
   transport?: 'tcp' | 'udp'
   peer?: string
@@ -16,6 +16,9 @@ export interface ChannelEvent {
   messages?: number
   bytes?: number
   reason?: string
+  /** Of a command, and what the device said to it. */
+  name?: string
+  text?: string
 }
 
 /** Records of one kind in one channel's log in a second: a flood of bad connections must neither fill the store nor hide the rest. */

@@ -4,15 +4,14 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Counter, Gauge, Histogram } from 'prom-client'
 import { loadProtocol } from '#pvm/index.ts'
-import { createApi, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
+import { createApi } from '#services/common/api.ts'
 import { Bus } from '#services/common/bus.ts'
 import { call } from '#services/common/client.ts'
-import { ApiError } from '#services/common/errors.ts'
 import { start } from '#services/common/process.ts'
-import { matches, missingIds, parseSelector } from '#services/common/selector.ts'
 import { type CloseReason, closeCodes } from './codes.ts'
 import { Configuration } from './configuration.ts'
 import type { Connection } from './connection.ts'
+import { addConnections } from './connections.ts'
 import { Events } from './events.ts'
 import { Listener } from './listener.ts'
 import { type Channel, type Count, type Device, deviceKey, today } from './model.ts'
@@ -32,19 +31,6 @@ const stop_store_max_ms = 3_000
 /** Connection ids: a random part for each run, so that several tg's do not clash; 15 digits at most. */
 const id_runs = 2 ** 17
 const id_step = 2 ** 32
-
-const connectionFields = [
-  'id',
-  'channel.id',
-  'transport',
-  'ident',
-  'peer',
-  'since',
-  'last_data',
-  'packets',
-  'messages',
-] as const
-const connectionFieldsAll = [...connectionFields, 'errors', 'pending', 'received_bytes', 'sent_bytes'] as const
 
 start(import.meta, async ({ config, log, onStop }) => {
   const { urls, internal_token: token, instance } = config
@@ -317,43 +303,10 @@ start(import.meta, async ({ config, log, onStop }) => {
     },
   })
 
-  function select(selectorText: string): { found: Connection[]; errors: ApiError[] } {
-    const selector = parseSelector(selectorText)
-    const found = [...connections.values()].filter((c) => matches(selector, c.describe(), connectionFields))
-    const ids = found.map((c) => c.id)
-    const errors = missingIds(selector, ids).map(
-      (id) => new ApiError('not_found', `there is no connection ${id}`, { id }),
-    )
-    return { found, errors }
-  }
-
-  api.get<{ Params: { selector: string }; Querystring: { fields?: string } }>(
-    '/gw/connections/:selector',
-    {
-      schema: {
-        summary: 'Open connections of this process',
-        querystring: { type: 'object', additionalProperties: false, properties: { fields: fieldsQuery } },
-      },
-    },
-    (request, reply) => {
-      const { found, errors } = select(request.params.selector)
-      const list = found.map((c) => pickFields(c.describe(), request.query.fields, connectionFieldsAll))
-      return envelope(reply, list, errors)
-    },
-  )
-  api.delete<{ Params: { selector: string } }>(
-    '/gw/connections/:selector',
-    { schema: { summary: 'Close connections' } },
-    (request, reply) => {
-      const { found, errors } = select(request.params.selector)
-      for (const connection of found) connection.close('request')
-      return envelope(
-        reply,
-        found.map(({ id }) => ({ id })),
-        errors,
-      )
-    },
-  )
+  addConnections(api, {
+    all: () => connections.values(),
+    byIdent: (channel_id, ident) => byIdent.get(`${channel_id}/${ident}`),
+  })
 
   const checks = setInterval(() => {
     const now = performance.now()

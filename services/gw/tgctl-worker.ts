@@ -7,6 +7,7 @@ import { start } from '#services/common/process.ts'
 import { Accounts } from './accounts.ts'
 import { addChannels, channelTable } from './channels.ts'
 import type { Service, Table } from './collection.ts'
+import { addCommands } from './commands.ts'
 import { Containers } from './containers.ts'
 import { addDevices, deviceTable } from './devices.ts'
 import type { Count, Pulse } from './model.ts'
@@ -51,6 +52,7 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
   const service: Service = { api, config, log, db, bus, containers, accounts }
   addChannels(service)
   addDevices(service)
+  addCommands(service)
 
   api.post<{ Body: Count[] }>(
     '/gw/counters',
