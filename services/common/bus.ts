@@ -92,6 +92,12 @@ export class Bus {
     })
   }
 
+  /** Publishes with QoS 1 and resolves when the broker took it: for what must not outrun it. */
+  async deliver(topic: string, value: unknown, retain = false): Promise<void> {
+    await this.#client.publishAsync(topic, JSON.stringify(value), { qos: 1, retain })
+    this.published++
+  }
+
   subscribe(filter: string, handler: Handler): void {
     this.#handlers.push({ filter, handler })
     this.#client.subscribe(filter, { qos: 1 })

@@ -4,8 +4,10 @@ import { ApiError, type ErrorItem } from './errors.ts'
 export interface CallOptions {
   token: string
   body?: unknown
-  /** JSON already serialised: sent as it is instead of `body`. */
+  /** A body already serialised: sent as it is instead of `body`. */
   raw?: string | Buffer
+  /** Content type of `raw`, if it is not JSON. */
+  type?: string
   account?: number
   requestId?: string
   timeout_ms?: number
@@ -32,7 +34,7 @@ export function open(method: string, url: string, options: CallOptions): Promise
     authorization: `Bearer ${options.token}`,
   }
   if (payload !== undefined) {
-    headers['content-type'] = 'application/json'
+    headers['content-type'] = options.type ?? 'application/json'
     headers['content-length'] = Buffer.byteLength(payload)
   }
   if (options.account !== undefined) headers['x-milepost-account'] = options.account

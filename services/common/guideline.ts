@@ -10,7 +10,7 @@ export function departures(document: unknown): string[] {
       if (i < 2 || i === 3 ? parameter : !parameter)
         found.push(`${path}: "${part}" stands where a ${i < 2 || i === 3 ? 'name' : 'selector'} belongs`)
       if (!parameter && !/^[a-z]+(_[a-z]+)*$/.test(part)) found.push(`${path}: "${part}" is not lower case`)
-      if (!parameter && i > 0 && !part.endsWith('s'))
+      if (!parameter && i > 0 && !part.endsWith('s') && part !== 'telemetry')
         found.push(`${path}: "${part}" is not a collection, which is a plural`)
     }
     for (const [method, operation] of Object.entries(methods)) {

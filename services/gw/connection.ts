@@ -188,7 +188,8 @@ export abstract class Connection {
       texts.push(text)
       bytes += text.length
     }
-    return { containers, texts, bytes, settle: (outcome) => this.#settle(outcome, pending, texts) }
+    const messages = packet.messages as Entry['messages']
+    return { containers, messages, bytes, settle: (outcome) => this.#settle(outcome, pending, texts) }
   }
 
   #settle(outcome: Outcome, pending: Pending, texts: string[]): void {

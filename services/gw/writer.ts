@@ -1,6 +1,8 @@
 import type { Logger } from 'pino'
 import { call } from '#services/common/client.ts'
 import { ApiError } from '#services/common/errors.ts'
+import type { Message } from '#services/mdb/page.ts'
+import { encodeBody, encodeRows, rows_type } from '#services/mdb/rows.ts'
 
 /** How the store took an entry: only `stored` may be acknowledged. */
 export type Outcome = 'stored' | 'refused' | 'away'
@@ -9,9 +11,8 @@ export type Outcome = 'stored' | 'refused' | 'away'
 export interface Entry {
   /** Container ids that each message goes to. */
   containers: number[]
-  /** Messages as JSON. */
-  texts: string[]
-  /** Bytes of the texts. */
+  messages: Message[]
+  /** Bytes of the messages as JSON. */
   bytes: number
   settle(outcome: Outcome): void
 }
@@ -139,11 +140,12 @@ export class Writer {
   async #attempt(batch: Waiting[], timeout_ms: number): Promise<Outcome> {
     const { url, token, log, onStored } = this.#options
     const began = performance.now()
-    const { raw, messages } = serialise(batch)
+    const { raw, type, messages } = serialise(batch)
     try {
       const answer = await call<{ container: number; stored: number }>('POST', `${url}/mdb/records`, {
         token,
         raw,
+        type,
         timeout_ms,
       })
       if (answer.status === 200) {
@@ -162,19 +164,25 @@ export class Writer {
   }
 }
 
-/** The body of `POST /mdb/records`, without a second look at the messages. */
-function serialise(batch: Waiting[]): { raw: string; messages: number } {
-  const groups = new Map<number, string>()
-  let messages = 0
+/** The body of `POST /mdb/records`: rows, a block for each container. What rows cannot hold (NaN) becomes null, as JSON has it. */
+function serialise(batch: Waiting[]): { raw: string | Buffer; type: string; messages: number } {
+  const groups = new Map<number, Message[]>()
+  let count = 0
   for (const { entry } of batch) {
-    const joined = entry.texts.join(',')
-    messages += entry.texts.length
+    const { messages } = entry
+    count += messages.length
     for (const container of entry.containers) {
-      const before = groups.get(container)
-      groups.set(container, before === undefined ? joined : `${before},${joined}`)
+      const group = groups.get(container)
+      if (group) for (const message of messages) group.push(message)
+      else groups.set(container, [...messages])
     }
   }
-  const parts: string[] = []
-  for (const [container, records] of groups) parts.push(`{"container":${container},"records":[${records}]}`)
-  return { raw: `[${parts.join(',')}]`, messages }
+  try {
+    const blocks = [...groups].map(([container, messages]) => ({ container, bytes: encodeRows(messages) }))
+    return { raw: encodeBody(blocks), type: rows_type, messages: count }
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    const raw = JSON.stringify([...groups].map(([container, records]) => ({ container, records })))
+    return { raw, type: 'application/json', messages: count }
+  }
 }

@@ -37,6 +37,7 @@ const dayKey = ({ container, day }: Pick<PageHead, 'container' | 'day'>) => `${c
 
 export class CassandraStore implements Store {
   readonly shared = true
+  readonly pressure = 0
   readonly #client: CassandraClient
   readonly #config: CassandraConfig
   readonly #log: Logger

@@ -1,53 +1,53 @@
 /** MDB: the message database. One process, one store, REST. */
 import { join } from 'node:path'
-import { Counter, Gauge } from 'prom-client'
 import { createApi } from '#services/common/api.ts'
+import { Bus } from '#services/common/bus.ts'
+import { ApiError } from '#services/common/errors.ts'
 import { start } from '#services/common/process.ts'
-import { LmdbEngine } from './lmdb-engine.ts'
+import { Engine } from './engine.ts'
+import { Jobs } from './jobs.ts'
+import { migrate } from './lmdb-migrate.ts'
+import { LmdbStore } from './lmdb-store.ts'
+import { addMetrics } from './metrics.ts'
+import type { Publish } from './replay.ts'
 import { addRoutes } from './routes.ts'
 
-/** How often expired records are looked for. */
-const sweep_every_ms = 30_000
+/** Largest request; tg's are smaller. */
+const body_bytes_max = 32 * 1024 * 1024
 
 start(import.meta, async ({ config, log, onStop }) => {
-  const engine = new LmdbEngine(join(config.data, 'store'), log, config.options.map_size as number | undefined)
+  let engine: Engine | undefined
+  let why = 'the store is being opened'
+  const opened = () => {
+    if (!engine) throw new ApiError('unavailable', why, { retryAfter: 5 })
+    return engine
+  }
   const app = await createApi({
     system: 'mdb',
     title: 'MDB: the message database',
     log,
     internalToken: config.internal_token,
-    bodyLimit: 32 * 1024 * 1024,
+    bodyLimit: body_bytes_max,
+    ready: () => opened().store.ready(),
   })
-  addRoutes(app, engine)
-  new Counter({
-    name: 'mdb_commits',
-    help: 'durable commits',
-    registers: [app.registry],
-    collect() {
-      this.reset()
-      this.inc(engine.commits)
-    },
-  })
-  new Gauge({
-    name: 'mdb_records',
-    help: 'records held',
-    registers: [app.registry],
-    collect() {
-      this.set(engine.containers().reduce((sum, c) => sum + c.records, 0))
-    },
-  })
-
-  const sweep = setInterval(async () => {
-    const now = Date.now() / 1000
-    for (const { id, ttl } of engine.containers()) {
-      if (ttl === 0) continue
-      await engine
-        .removeRange(id, { from: 0, to: now - ttl, reverse: false })
-        .catch((err) => log.warn({ err, container: id }, 'expired records are left for the next time'))
-    }
-  }, sweep_every_ms)
-  onStop(() => engine.close())
+  const jobs = new Jobs(log)
+  const bus = config.urls.mbus
+    ? new Bus({ url: config.urls.mbus, token: config.internal_token, name: config.instance, log })
+    : undefined
+  const publish: Publish | undefined = bus && ((topic, value, retain = false) => bus.deliver(topic, value, retain))
+  addRoutes(app, opened, jobs, publish)
+  addMetrics(app.registry, () => engine)
+  onStop(() => engine?.close())
+  onStop(() => bus?.close())
   onStop(() => app.close())
-  onStop(() => clearInterval(sweep))
+  onStop(() => jobs.close())
+
+  const store = new LmdbStore(join(config.data, 'store'), {
+    log,
+    map_size: config.options.map_size as number | undefined,
+  })
   await app.listen({ host: config.host, port: config.port ?? 0 })
+  // A store of the old layout is served once it is moved; until then callers are told how far it is.
+  await migrate(store, log, (text) => (why = text))
+  engine = await Engine.open(store, { log, rest_ms: config.options.rest_ms as number | undefined })
 })

@@ -59,6 +59,12 @@ export interface Store {
    */
   readonly shared: boolean
 
+  /**
+   * How much of the room that the store has for fresh pages is taken: from 0.5 merges are urgent, from 1 the engine tells
+   * writers to come back. 0: there is no such bound.
+   */
+  readonly pressure: number
+
   /** Resolves when the store serves; rejects with ApiError `unavailable` and the reason. */
   ready(): Promise<void>
 
@@ -111,6 +117,9 @@ export interface Store {
 }
 
 export const day_s = 86_400
+
+/** Days that a record may be of: 1970 to 2200. */
+export const all_days: [number, number] = [0, 84_100]
 
 /** UTC day of a timestamp in s. */
 export const dayOf = (timestamp: number): number => Math.floor(timestamp / day_s)

@@ -1,0 +1,26 @@
+/** The file of an lmdb store, when there is none yet. */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { open } from 'lmdb'
+
+/** Makes an empty file aside and puts it in its place whole: LMDB cannot tell one that was half made from a damaged one. */
+export function makeFile(folder: string, mapSize: number): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  if (existsSync(join(folder, 'data.mdb'))) return
+  const aside = join(folder, 'new')
+  rmSync(aside, { recursive: true, force: true })
+  mkdirSync(aside, { mode: 0o700 })
+  const root = open({ path: aside, mapSize, maxDbs: 1, overlappingSync: false })
+  root.transactionSync(() => {})
+  void root.close()
+  for (const [place, flags] of [
+    [join(aside, 'data.mdb'), 'r+'],
+    [folder, 'r'],
+  ] as const) {
+    if (place === folder) renameSync(join(aside, 'data.mdb'), join(folder, 'data.mdb'))
+    const file = openSync(place, flags)
+    fsyncSync(file)
+    closeSync(file)
+  }
+  rmSync(aside, { recursive: true, force: true })
+}

@@ -1,0 +1,349 @@
+/** Random operations on an engine, each compared with a plain sorted array. The same seed gives the same operations. */
+import { isDeepStrictEqual } from 'node:util'
+import { pino } from 'pino'
+import { recordHash } from '#services/common/record-hash.ts'
+import { Engine, type ReadQuery } from './engine.ts'
+import type { Message } from './page.ts'
+import { toAppend } from './record.ts'
+import { day_s, dayOf, type Store } from './store.ts'
+
+export interface TortureOptions {
+  /** Opens the store; called again after it was closed. */
+  open: () => Promise<Store>
+  seed: number
+  operations: number
+  /** Fewer records a batch and a container: more operations in the same time. */
+  small?: boolean
+  /** Told of operations done, now and then. */
+  say?: (done: number) => void
+}
+
+export interface TortureResult {
+  /** At the end. */
+  records: number
+  appended: number
+  reads: number
+  reopened: number
+}
+
+interface Held {
+  timestamp: number
+  hash: Buffer
+  message: Message
+}
+
+interface Model {
+  name: string
+  ttl: number
+  records: Held[]
+  /** Greatest timestamp at which each parameter was ever seen, and the values that it had then. */
+  newest: Map<string, { timestamp: number; values: string[] }>
+}
+
+const begin_s = 20_000 * day_s
+const span_s = 4 * day_s
+/** Records of a container; beyond it a range is removed. */
+const records_max = 30_000
+const records_small_max = 2_500
+const containers_max = 6
+
+/** A generator of the same numbers in [0, 1) for the same seed (mulberry32). */
+export function random(seed: number): () => number {
+  let a = seed
+  return () => {
+    a = (a + 0x6d2b79f5) | 0
+    let t = Math.imul(a ^ (a >>> 15), 1 | a)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const order = (a: Pick<Held, 'timestamp' | 'hash'>, b: Pick<Held, 'timestamp' | 'hash'>) =>
+  a.timestamp - b.timestamp || a.hash.compare(b.hash)
+
+/** The index of the first record that is not before `held`. */
+function place(records: readonly Held[], held: Pick<Held, 'timestamp' | 'hash'>): number {
+  let low = 0
+  let high = records.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (order(records[middle]!, held) < 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+const lowest = Buffer.alloc(8)
+const from = (records: readonly Held[], timestamp: number) => place(records, { timestamp, hash: lowest })
+
+/** Which of two records with the same contents came first is not part of what is compared. */
+function plain({ 'server.timestamp': _, peer: __, ...message }: Message): Record<string, unknown> {
+  return message
+}
+
+class Torture {
+  readonly #options: TortureOptions
+  readonly #next: () => number
+  readonly #models = new Map<number, Model>()
+  #engine!: Engine
+  #clock = begin_s + span_s
+  #done = 0
+  #names = 0
+  #reads = 0
+  #reopened = 0
+
+  constructor(options: TortureOptions) {
+    this.#options = options
+    this.#next = random(options.seed)
+  }
+
+  #whole(below: number): number {
+    return Math.floor(this.#next() * below)
+  }
+
+  #one(): [number, Model] {
+    const all = [...this.#models]
+    return all[this.#whole(all.length)]!
+  }
+
+  #fail(what: string): never {
+    throw new Error(`seed ${this.#options.seed}, operation ${this.#done}: ${what}`)
+  }
+
+  #same(what: string, actual: unknown, expected: unknown): void {
+    if (isDeepStrictEqual(actual, expected)) return
+    const [a, b] = [actual, expected].map((value) => (JSON.stringify(value) ?? 'undefined').slice(0, 2_000))
+    this.#fail(`${what}:\n  is        ${a}\n  should be ${b}`)
+  }
+
+  async #reopen(): Promise<void> {
+    this.#reopened++
+    await this.#engine?.close()
+    const log = pino({ level: 'silent' })
+    this.#engine = await Engine.open(await this.#options.open(), { log, now: () => this.#clock })
+    const held = this.#engine.containers().map(({ id, name, ttl }) => ({ id, name, ttl }))
+    const wanted = [...this.#models].map(([id, { name, ttl }]) => ({ id, name, ttl }))
+    this.#same('containers after reopen', held, wanted)
+  }
+
+  async run(): Promise<TortureResult> {
+    const { operations, say } = this.#options
+    let appended = 0
+    await this.#reopen()
+    await this.#create()
+    await this.#create()
+    for (let said = 0; this.#done < operations; ) {
+      const what = this.#next()
+      if (what < 0.55) appended += await this.#append()
+      else if (what < 0.88) await this.#read()
+      else if (what < 0.91) await this.#telemetry()
+      else if (what < 0.935) await this.#remove()
+      else if (what < 0.955) await this.#counters()
+      else if (what < 0.975) await this.#merge()
+      else if (what < 0.98) await this.#expire()
+      else if (what < 0.984) await this.#create()
+      else if (what < 0.987) await this.#drop()
+      else if (what < (this.#options.small ? 0.9872 : 0.989)) await this.#reopen()
+      this.#done++
+      if (this.#done - said >= 1_000) {
+        said = this.#done
+        say?.(this.#done)
+      }
+    }
+    await this.#reopen()
+    for (const [id, model] of this.#models) {
+      await this.#compare(id, model, { from: 0, to: 7e9 })
+      await this.#count(id, model)
+    }
+    const records = [...this.#models.values()].reduce((sum, model) => sum + model.records.length, 0)
+    await this.#engine.close()
+    return { records, appended, reads: this.#reads, reopened: this.#reopened }
+  }
+
+  async #create(): Promise<void> {
+    if (this.#models.size >= containers_max) return
+    const name = `c${this.#names++}`
+    const { id } = await this.#engine.create({ account_id: 0, name, ttl: 0 })
+    this.#models.set(id, { name, ttl: 0, records: [], newest: new Map() })
+  }
+
+  async #drop(): Promise<void> {
+    if (this.#models.size < 3) return
+    const [id] = this.#one()
+    await this.#engine.remove(id)
+    this.#models.delete(id)
+  }
+
+  #message(timestamp: number): Message {
+    const message: Message = { timestamp }
+    const kind = this.#next()
+    message.n = this.#whole(3)
+    if (kind < 0.6) message['position.latitude'] = Math.round(this.#next() * 1e7) / 1e5
+    if (kind < 0.3) message.text = `t${this.#whole(50)}`
+    if (kind > 0.9)
+      message[`rare.${this.#whole(20)}`] = [null, true, [1, 'a'], { x: 1, y: [] }, -0.5, 1e300][this.#whole(6)]
+    if (this.#next() < 0.3) message['server.timestamp'] = timestamp + this.#whole(10)
+    return message
+  }
+
+  /** Messages as devices send them: in order, late, again, many at one moment. */
+  #messages(model: Model): Message[] {
+    const [rare, often] = this.#options.small ? [0.001, 0.03] : [0.02, 0.2]
+    const count = this.#next() < rare ? 2_000 : 1 + this.#whole(this.#next() < often ? 300 : 8)
+    const shape = this.#next()
+    const last = model.records.at(-1)?.timestamp ?? begin_s
+    if (shape < 0.1 && model.records.length > 0) {
+      const at = this.#whole(model.records.length)
+      return model.records.slice(at, at + count).map(({ message }) => ({ ...message, peer: 'again' }))
+    }
+    let timestamp = shape < 0.6 ? Math.min(last, begin_s + span_s - 10_000) : begin_s + this.#next() * span_s
+    const step = [0, 0.25, 1, 7, 300][this.#whole(5)]!
+    return Array.from({ length: count }, () => {
+      timestamp = Math.min(begin_s + span_s - 1, timestamp + step * this.#next())
+      return this.#message(this.#next() < 0.5 ? Math.floor(timestamp) : Math.round(timestamp * 1e6) / 1e6)
+    })
+  }
+
+  async #append(): Promise<number> {
+    let stored = 0
+    // At the same time, as several gateways do; of one container only one, since the order among them is open.
+    const ids = new Set([...this.#models.keys()].filter(() => this.#next() < 0.5))
+    const batch = [...ids].map((id) => ({ id, messages: this.#messages(this.#models.get(id)!) }))
+    const together = this.#next() < 0.5
+    const appends = batch.map(({ id, messages }) => toAppend(id, structuredClone(messages), 'x')!)
+    const answers = together
+      ? await this.#engine.append(appends)
+      : (await Promise.all(appends.map((append) => this.#engine.append([append])))).flat()
+    for (const [i, { id, messages }] of batch.entries()) {
+      const model = this.#models.get(id)!
+      let fresh = 0
+      for (const message of messages) {
+        const held = { timestamp: message.timestamp, hash: Buffer.from(recordHash(message)), message }
+        const at = place(model.records, held)
+        if (model.records[at] && order(model.records[at], held) === 0) continue
+        model.records.splice(at, 0, held)
+        fresh++
+        this.#see(model, message)
+      }
+      this.#same(`append to ${id}`, answers[i], { container: id, stored: fresh, duplicates: messages.length - fresh })
+      stored += fresh
+      if (model.records.length > (this.#options.small ? records_small_max : records_max))
+        await this.#removeRange(id, model, begin_s, begin_s + span_s * 0.7)
+    }
+    return stored
+  }
+
+  #see(model: Model, { timestamp, ...message }: Message): void {
+    for (const [name, value] of Object.entries(message)) {
+      const known = model.newest.get(name)
+      if (known && known.timestamp > timestamp) continue
+      const values = known?.timestamp === timestamp ? known.values : []
+      model.newest.set(name, { timestamp, values: [...values, JSON.stringify(value)] })
+    }
+  }
+
+  async #read(): Promise<void> {
+    const [id, model] = this.#one()
+    const at = begin_s + this.#next() * span_s * 1.1 - 1_000
+    const query: ReadQuery = {
+      from: at,
+      to: at + this.#next() ** (this.#options.small ? 8 : 3) * span_s,
+      reverse: this.#next() < 0.4,
+    }
+    if (this.#next() < (this.#options.small ? 0.02 : 0.1)) Object.assign(query, { from: 0, to: 7e9 })
+    if (this.#next() < 0.5) query.count = 1 + this.#whole(200)
+    if (this.#next() < 0.2) query.every = [1, 60, 3_600, 0.5][this.#whole(4)]!
+    if (this.#next() < 0.3) query.fields = ['n', 'text', 'absent'].slice(this.#whole(3))
+    await this.#compare(id, model, query)
+  }
+
+  async #compare(id: number, model: Model, query: ReadQuery): Promise<void> {
+    const { reverse = false, count = Number.POSITIVE_INFINITY, every, fields } = query
+    this.#reads++
+    const first = model.ttl > 0 ? Math.max(query.from, this.#clock - model.ttl) : query.from
+    let expected = model.records.slice(from(model.records, first), Math.max(0, from(model.records, query.to)))
+    if (every !== undefined) {
+      const of = (held: Held | undefined) => held && Math.floor(held.timestamp / every)
+      expected = expected.filter((held, i) => i === 0 || of(held) !== of(expected[i - 1]))
+    }
+    if (reverse) expected.reverse()
+    const wanted = expected.slice(0, count).map(({ message }) => {
+      if (!fields) return plain(message)
+      return Object.fromEntries(
+        Object.entries(message).filter(([name]) => name === 'timestamp' || fields.includes(name)),
+      )
+    })
+    const found: unknown[] = []
+    for await (const batch of this.#engine.read(id, query)) found.push(...batch.map((m) => (fields ? m : plain(m))))
+    this.#same(`read of ${id} ${JSON.stringify(query)}`, found, wanted)
+  }
+
+  async #telemetry(): Promise<void> {
+    const [id, model] = this.#one()
+    const newest = await this.#engine.telemetry(id)
+    this.#same(
+      `telemetry of ${id}: names`,
+      [...newest.keys()].filter((n) => n !== 'peer').sort(),
+      [...model.newest.keys()].filter((n) => n !== 'peer').sort(),
+    )
+    for (const [name, { timestamp, value }] of newest) {
+      const known = model.newest.get(name)!
+      // Of a record that came twice it is open whose circumstances are kept.
+      if (name === 'server.timestamp' || name === 'peer') continue
+      this.#same(`telemetry of ${id}: time of ${name}`, timestamp, known.timestamp)
+      if (!known.values.includes(JSON.stringify(value))) this.#fail(`telemetry of ${id}: ${name} is ${String(value)}`)
+    }
+  }
+
+  async #remove(): Promise<void> {
+    const [id, model] = this.#one()
+    const at = begin_s + this.#next() * span_s
+    await this.#removeRange(id, model, at, at + this.#next() ** 4 * span_s)
+  }
+
+  async #removeRange(id: number, model: Model, first: number, end: number): Promise<void> {
+    const [low, high] = [from(model.records, first), from(model.records, end)]
+    this.#same(`removal from ${id}`, await this.#engine.removeRange(id, first, end), high - low)
+    model.records.splice(low, high - low)
+  }
+
+  async #counters(): Promise<void> {
+    const [id, model] = this.#one()
+    await this.#count(id, model)
+  }
+
+  async #count(id: number, model: Model): Promise<void> {
+    const { records, bytes, pages, from: first, to } = await this.#engine.statistics(id)
+    if (model.ttl > 0) return
+    this.#same(`records of ${id}`, records, model.records.length)
+    this.#same(`time range of ${id}`, [first, to], [model.records[0]?.timestamp, model.records.at(-1)?.timestamp])
+    if ((pages === 0) !== (records === 0) || (bytes === 0) !== (records === 0))
+      this.#fail(`${pages} pages, ${bytes} bytes`)
+  }
+
+  async #merge(): Promise<void> {
+    const [id] = this.#one()
+    const day = dayOf(begin_s) + this.#whole(5)
+    await this.#engine.merger.settle(id, [day], this.#next() < 0.5)
+  }
+
+  /** A container expires for a while: what is gone by then is gone in the model, too. */
+  async #expire(): Promise<void> {
+    const [id, model] = this.#one()
+    model.ttl = 1 + this.#whole(span_s)
+    await this.#engine.edit(id, { ttl: model.ttl })
+    await this.#compare(id, model, { from: 0, to: 7e9 })
+    await this.#engine.sweep()
+    await this.#compare(id, model, { from: 0, to: 7e9 })
+    // Of what has expired some is still there: it goes before the container keeps its records again.
+    await this.#engine.removeRange(id, 0, this.#clock - model.ttl)
+    model.records.splice(0, from(model.records, this.#clock - model.ttl))
+    model.ttl = 0
+    await this.#engine.edit(id, { ttl: 0 })
+  }
+}
+
+/** Runs the operations; throws an Error with the seed and the operation at the first difference. */
+export function torture(options: TortureOptions): Promise<TortureResult> {
+  return new Torture(options).run()
+}
