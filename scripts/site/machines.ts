@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { machinesFile, readMachines } from '#infra/site/machines.ts'
 import type { Plan, ServerPlan } from '#infra/site/plan.ts'
+import { readState } from '../provision/state.ts'
 import { secretFile } from '../secrets.ts'
 import { state } from '../state.ts'
 import { siteFolder, sshArguments, writeFiles } from './folders.ts'
@@ -16,11 +17,26 @@ const identity = 'cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub'
 export async function lookAtMachines(plan: Plan): Promise<void> {
   const known = readMachines(machinesFile(state, plan.site))
   const found = await Promise.all(
-    plan.servers.map(async (server) => [server.name, (await ask(plan.site, server)) ?? known[server.name]] as const),
+    plan.servers.map(
+      async (server) =>
+        [
+          server.name,
+          (await ask(plan.site, server)) ?? installed(plan.site, server.name) ?? known[server.name],
+        ] as const,
+    ),
   )
   const machines = Object.fromEntries(found.filter(([, id]) => id !== undefined))
   writeFiles(siteFolder(plan.site), new Map([['machines.json', `${JSON.stringify(machines, null, 2)}\n`]]), 'keep')
 }
+
+/** What a server that we installed would say: it told when it was. */
+function installed(site: string, server: string): string | undefined {
+  const { machine_id, host_key } = readState(site, server)
+  if (machine_id === undefined || host_key === undefined) return undefined
+  return identityOf(`${machine_id}\n${host_key} ${server}\n`)
+}
+
+const identityOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
 function ask(site: string, { access }: ServerPlan): Promise<string | undefined> {
   const args = [
@@ -30,9 +46,9 @@ function ask(site: string, { access }: ServerPlan): Promise<string | undefined> 
   ]
   return new Promise((resolve) => {
     const child = spawn('ssh', args, { stdio: ['ignore', 'pipe', 'ignore'], timeout: 3_000 * answer_time_max_s })
-    const hash = createHash('sha256')
-    child.stdout.on('data', (data) => hash.update(data))
+    let text = ''
+    child.stdout.on('data', (data: Buffer) => (text += data))
     child.on('error', () => resolve(undefined))
-    child.on('close', (code) => resolve(code === 0 ? hash.digest('hex').slice(0, 16) : undefined))
+    child.on('close', (code) => resolve(code === 0 ? identityOf(text) : undefined))
   })
 }
