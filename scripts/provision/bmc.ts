@@ -144,7 +144,7 @@ export class BmcClient {
     await this.#run(['chassis', 'power', (await this.isOn()) ? 'cycle' : 'on'])
   }
 
-  async off(): Promise<void> {
-    await this.#run(['chassis', 'power', 'off'])
+  async on(): Promise<void> {
+    if (!(await this.isOn())) await this.#run(['chassis', 'power', 'on'])
   }
 }

@@ -11,6 +11,8 @@ import { dnsmasqConfiguration } from './render.ts'
 import { makeArchive } from './root.ts'
 
 const plan = planOf(metal)
+/** Where nothing is cached yet, the root is made first. */
+const make_time_max_ms = 20 * 60_000
 
 test('dnsmasq understands its configuration', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'milepost-dnsmasq-'))
@@ -26,6 +28,7 @@ test('dnsmasq understands its configuration', (t) => {
 })
 
 test('the image has its programs with their libraries, and drivers', async (t) => {
+  t.timeout(make_time_max_ms)
   const archive = await makeArchive([], (text) => t.log(text))
   const tree = mkdtempSync(join(tmpdir(), 'milepost-image-'))
   try {
@@ -47,6 +50,7 @@ test('the image has its programs with their libraries, and drivers', async (t) =
 })
 
 test('the root holds what a server boots from, and no key or name of its own', async (t) => {
+  t.timeout(make_time_max_ms)
   const { root } = await makeArchive([], (text) => t.log(text))
   const names = spawnSync('sh', ['-c', 'zstd -dc "$1" | tar -t', 'sh', root], {
     encoding: 'utf8',

@@ -5,7 +5,7 @@ import type { ServerPlan } from '#infra/site/plan.ts'
 import { secretFile } from '../secrets.ts'
 import { sshArguments } from '../site/folders.ts'
 
-const answer_time_max_s = 4
+const answer_time_max_s = 10
 
 /** `closed`: nothing listens there; `refused`: something does, but the key of the site does not open it. */
 export type Answer =

@@ -13,10 +13,10 @@ import type { Conductor } from './service.ts'
 import { type Event, next, readState, type ServerState, writeState } from './state.ts'
 
 /** From being switched on to the inventory: large servers train their memory for minutes. */
-const inventory_time_max_ms = 15 * 60_000
+const inventory_time_max_ms = 20 * 60_000
 /** A server that is installed gives a sign of life within. */
 const silence_max_ms = 4 * 60_000
-const boot_time_max_ms = 15 * 60_000
+const boot_time_max_ms = 25 * 60_000
 const look_every_ms = 1_000
 const power_every_ms = 10_000
 /** An unknown card that asks so often, for so long, stands for the server that is missing. */
@@ -55,16 +55,20 @@ export class Run implements Conductor, Heard {
   /** The whole of it. Throws with all that went wrong. */
   async whole(): Promise<void> {
     const { servers, clients } = this.#props
-    for (const { name } of servers) this.#event(name, { kind: 'begin' })
     await Promise.all(
-      servers.map((server) =>
-        clients
-          .get(server.name)!
-          .startOverNetwork()
-          .catch((error: Error) => this.#fault(server, error.message)),
-      ),
+      servers.map((server) => {
+        const client = clients.get(server.name)!
+        // One that was installed when the last deploy ended has only to start.
+        const installed = this.#states.get(server.name)!.machine_id !== undefined
+        this.#event(server.name, { kind: installed ? 'resume' : 'begin' })
+        return (installed ? client.on() : client.startOverNetwork()).catch((error: Error) =>
+          this.#fault(server, error.message),
+        )
+      }),
     )
-    this.#props.say(`${servers.length} servers are switched on, to start over the network`)
+    const blank = servers.filter(({ name }) => this.#states.get(name)!.stage === 'waiting')
+    if (blank.length > 0)
+      this.#props.say(`${blank.map(({ name }) => name).join(', ')}: switched on, to start over the network`)
     try {
       await this.#looks(() => this.#awaitInventories())
       this.#agree()
@@ -125,8 +129,10 @@ export class Run implements Conductor, Heard {
         if (own.length > 0) this.#event(server.name, { kind: 'fault', why: own.join('\n') })
       }
     this.#throwFaults()
-    say(`${servers.map(({ name }) => name).join(', ')}: as the site says; the system goes on their drives now`)
-    for (const server of servers) {
+    const agreed = servers.filter(({ name }) => this.#states.get(name)!.stage === 'inventory')
+    if (agreed.length > 0)
+      say(`${agreed.map(({ name }) => name).join(', ')}: as the site says; the system goes on their drives now`)
+    for (const server of agreed) {
       this.#event(server.name, { kind: 'agreed' })
       const serials = server.drives.map(({ serial }) => serial)
       this.#event(server.name, { kind: 'install', installation: randomBytes(8).toString('hex'), serials })
@@ -149,7 +155,10 @@ export class Run implements Conductor, Heard {
         )
       if (!installed) continue
       if (now - state.since > boot_time_max_ms)
-        this.#fault(server, 'it is installed, but its system does not answer; does its firmware start from the drives?')
+        this.#event(server.name, {
+          kind: 'unbooted',
+          why: `${placeOf(server)}: it is installed, but its system does not answer; does its firmware start from the drives?`,
+        })
       else if (state.stage === 'installing') {
         const answer = await reach(plan.site, server)
         if (answer.kind === 'open' && answer.installation === state.installation) {
@@ -206,7 +215,7 @@ export class Run implements Conductor, Heard {
     const state = next(before, event, Date.now())
     this.#states.set(server, state)
     writeState(plan.site, server, state)
-    if (event.kind === 'fault') say(event.why)
+    if (event.kind === 'fault' || event.kind === 'unbooted') say(event.why)
     else if (event.kind === 'progress') {
       const step = Math.floor(state.percent / said_percent)
       if (step > (this.#percentSaid.get(server) ?? 0)) say(`${server}: installing ${state.percent} %`)

@@ -41,6 +41,17 @@ test('an installation that was cut short begins again, and may write over what i
   t.deepEqual(again.overwritable, ['A', 'B'])
 })
 
+test('one that was installed when the deploy ended is awaited, and installed again only when it does not start', (t) => {
+  const installed = after(way.slice(0, 7))
+  const resumed = next({ ...installed, fault: 'interrupted' }, { kind: 'resume' }, 9_000)
+  t.is(resumed.machine_id, 'm1')
+  t.is(resumed.fault, undefined)
+  const lost = next(resumed, { kind: 'unbooted', why: 'no answer' }, 9_000)
+  t.is(lost.machine_id, undefined)
+  t.is(lost.fault, 'no answer')
+  t.deepEqual(next(lost, { kind: 'begin' }, 9_001).overwritable, ['A', 'B'])
+})
+
 test('a server that is ready takes nothing but the word of the operator', (t) => {
   const ready = after(way)
   for (const event of way)

@@ -45,7 +45,11 @@ export type Event =
   | { readonly kind: 'install'; readonly installation: string; readonly serials: readonly string[] }
   | { readonly kind: 'progress'; readonly percent: number }
   | { readonly kind: 'installed'; readonly machine_id: string; readonly host_key: string }
+  /** A deploy begins with a server that is installed and has not answered yet. */
+  | { readonly kind: 'resume' }
   | { readonly kind: 'booted' }
+  /** It did not start from its drives: the next deploy installs it again. */
+  | { readonly kind: 'unbooted'; readonly why: string }
   | { readonly kind: 'ready' }
   | { readonly kind: 'fault'; readonly why: string }
   /** The operator's word: what is on its drives is to go. */
@@ -69,6 +73,8 @@ const from: Readonly<Partial<Record<Event['kind'], readonly Stage[]>>> = {
   install: ['checked'],
   progress: ['installing'],
   installed: ['installing'],
+  resume: ['installing', 'booted'],
+  unbooted: ['installing', 'booted'],
   booted: ['installing', 'booted'],
   ready: ['installing', 'booted'],
 }
@@ -105,6 +111,12 @@ export function next(state: ServerState, event: Event, now: number): ServerState
         machine_id: event.machine_id,
         host_key: event.host_key,
       }
+    case 'resume':
+      return at('installing', 'starts from its drives')
+    case 'unbooted': {
+      const { machine_id: _id, host_key: _key, ...without } = rest
+      return { ...without, fault: event.why, since: now }
+    }
     case 'booted':
       return at('booted', 'its system is up')
     case 'ready':
