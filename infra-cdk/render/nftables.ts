@@ -69,8 +69,8 @@ export function renderFilter(plan: Plan): string {
     const id = nftName(name)
     const match = to(protocols, ports)
     return [
-      `    ip saddr != @allow ${match} update @${rateSet(name, new_per_source)} { ip saddr ${rate(new_per_source)} } counter name ${id}_rate_limited drop`,
-      `    ip saddr != @allow ${match} add @${countSet(name, connections_per_source_max)} { ip saddr ct count over ${connections_per_source_max} } counter name ${id}_count_limited drop`,
+      `    ip saddr != @allow ip saddr != @fed_allow ${match} update @${rateSet(name, new_per_source)} { ip saddr ${rate(new_per_source)} } counter name ${id}_rate_limited drop`,
+      `    ip saddr != @allow ip saddr != @fed_allow ${match} add @${countSet(name, connections_per_source_max)} { ip saddr ct count over ${connections_per_source_max} } counter name ${id}_count_limited drop`,
       `    ${match} counter name ${id}_accepted accept`,
     ]
   }
@@ -88,6 +88,9 @@ export function renderFilter(plan: Plan): string {
     `table inet ${filterTable} {`,
     `  set block { type ipv4_addr; flags interval; auto-merge;${elements(firewall.block)} }`,
     `  set allow { type ipv4_addr; flags interval; auto-merge;${elements(firewall.allow)} }`,
+    // What REST lists; the gateways' daemon writes them.
+    '  set fed_block { type ipv4_addr; flags interval; }',
+    '  set fed_allow { type ipv4_addr; flags interval; }',
     `  set seen { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${firewall.seen_s}s; }`,
     `  set ${synSources} { type ipv4_addr; size ${sources_max}; flags dynamic,timeout; timeout ${rate_memory}; }`,
     ...firewall.services.flatMap(({ name, new_per_source, connections_per_source_max }) => [
@@ -105,8 +108,8 @@ export function renderFilter(plan: Plan): string {
     `table inet ${filterTable} {`,
     '  # Before conntrack: what is refused here costs it nothing.',
     '  chain early {',
-    `    iifname ${outside} ip saddr @allow accept`,
-    `    iifname ${outside} ip saddr @block counter name blocked drop`,
+    ...['allow', 'fed_allow'].map((set) => `    iifname ${outside} ip saddr @${set} accept`),
+    ...['block', 'fed_block'].map((set) => `    iifname ${outside} ip saddr @${set} counter name blocked drop`),
     `    iifname ${outside} fib saddr . iif oif 0 counter name spoofed drop comment "no way back to this source here"`,
     `    iifname ${outside} tcp flags & (fin|syn|rst|ack) == syn jump opening`,
     '  }',
@@ -154,6 +157,7 @@ export function renderDistribution(plan: Plan): string {
   const lan = cidrOf(plan, 'lan')
   const address = (name: string) => virtual_addresses.find((virtual) => virtual.name === name)!.address
   const front = virtual_addresses.find(({ purpose }) => purpose === 'external')!
+  const back = virtual_addresses.find(({ purpose }) => purpose === 'internal')
   const own = servers
     .filter(({ role }) => role === 'gateway')
     .flatMap(({ interfaces }) => interfaces.filter(({ network }) => network === 'lan').map((entry) => entry.address))
@@ -177,7 +181,12 @@ export function renderDistribution(plan: Plan): string {
     '  }',
     '  chain postrouting {',
     `    oifname ${on.external} ip saddr ${lan} ip saddr != { ${own.join(', ')} } snat to ${front.address} comment "stays the same after a failover"`,
-    `    oifname ${on.lan} ip saddr ${lan} ct status dnat masquerade comment "a server that calls another through the virtual address"`,
+    // Not the gateway's own address: that goes with it, and callers would wait on connections that nobody knows any more.
+    ...(back
+      ? [
+          `    oifname ${on.lan} ip saddr ${lan} ct status dnat snat to ${back.address} comment "a server that calls another through the virtual address"`,
+        ]
+      : []),
     '  }',
     '}',
   ].join('\n')}\n`

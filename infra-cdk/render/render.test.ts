@@ -18,7 +18,7 @@ test('a target that goes moves its own slots alone; one that comes back gets the
     probe_ports: [1],
   }))
   const service = { ...plan.distribution.services[0]!, targets }
-  const [found] = slotsOf({ ...plan.distribution, slots: 256, services: [service] }).services
+  const [found] = slotsOf({ ...plan, distribution: { ...plan.distribution, slots: 256, services: [service] } }).services
   const share = (address: string) => found!.slots.filter(([first]) => first === address).length
   for (const { address } of targets) t.true(share(address) > 40 && share(address) < 90, `${address}: ${share(address)}`)
   const living = (gone: string) => found!.slots.map((order) => order.find((address) => address !== gone))

@@ -21,7 +21,7 @@ export function renderHost(plan: Plan, host: string): Map<string, string> {
   if (server.role === 'gateway') {
     files.set('firewall/filter.nft', renderFilter(plan))
     files.set('distribution/distribute.nft', renderDistribution(plan))
-    files.set('distribution/slots.json', `${JSON.stringify(slotsOf(plan.distribution), null, 1)}\n`)
+    files.set('distribution/slots.json', `${JSON.stringify(slotsOf(plan), null, 1)}\n`)
     files.set('conntrack/conntrackd.conf', renderConntrackd(plan, server))
   }
   if (plan.cluster.nodes.some(({ name }) => name === host)) {

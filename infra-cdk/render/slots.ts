@@ -4,8 +4,8 @@
  * that comes back gets the very same ones: everybody else's connections stay where they are.
  */
 import { createHash } from 'node:crypto'
-import type { DistributedServicePlan, DistributionPlan, Transport } from '../site/plan.ts'
-import { distributeTable, mapName } from './nftables.ts'
+import type { DistributedServicePlan, Plan, Transport } from '../site/plan.ts'
+import { distributeTable, filterTable, mapName } from './nftables.ts'
 
 /** Addresses of a slot's targets, the preferred one first (rendezvous hashing). */
 function preference(service: DistributedServicePlan, slot: number): string[] {
@@ -15,7 +15,9 @@ function preference(service: DistributedServicePlan, slot: number): string[] {
 
 export interface SlotsFile {
   readonly table: string
-  readonly check: DistributionPlan['check']
+  readonly check: Plan['distribution']['check']
+  /** Sources that REST blocks and allows: who tells them, and the table whose sets take them. */
+  readonly lists: { readonly table: string; readonly urls: readonly string[] }
   readonly services: readonly {
     readonly name: string
     readonly protocols: readonly Transport[]
@@ -31,10 +33,15 @@ export interface SlotsFile {
 }
 
 /** What the checker on the gateways reads: whom to ask, and whom a slot goes to. */
-export function slotsOf({ slots, check, services }: DistributionPlan): SlotsFile {
+export function slotsOf({ distribution: { slots, check, services }, environment, servers }: Plan): SlotsFile {
+  const tellers = environment.instances.filter(({ type }) => type === 'tgctl')
+  const addresses = new Map(
+    servers.map(({ name, interfaces }) => [name, interfaces.find(({ network }) => network === 'lan')?.address]),
+  )
   return {
     table: distributeTable,
     check,
+    lists: { table: filterTable, urls: tellers.map(({ host, port }) => `http://${addresses.get(host)}:${port}/lists`) },
     services: services.map((service) => ({
       name: service.name,
       protocols: service.protocols,

@@ -22,6 +22,8 @@ export interface ApiOptions {
   log: FastifyBaseLogger
   /** Calls must carry it as bearer; undefined: the service has its own `authenticate`. */
   internalToken?: string
+  /** Paths of its own that need no token. */
+  open?: readonly string[]
   /** Instead of the internal token: throws ApiError `unauthorized`, may set `request.account`. */
   authenticate?: (request: FastifyRequest) => Promise<void> | void
   /** Rejects with the reason while a dependency is away. */
@@ -123,7 +125,8 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     request.limits = {}
-    if (open_paths.has(request.url.split('?', 1)[0] ?? '')) return
+    const path = request.url.split('?', 1)[0] ?? ''
+    if (open_paths.has(path) || options.open?.includes(path)) return
     if (options.authenticate) return options.authenticate(request)
     const token = bearer(request)
     if (options.internalToken === undefined || token === undefined || !sameSecret(token, options.internalToken)) {

@@ -55,7 +55,7 @@ export const recordsQuery = {
 } as const
 
 export interface Table {
-  name: 'channels' | 'devices'
+  name: 'channels' | 'devices' | 'sources'
   /** SQL of the columns that answers show. */
   columns: string
   /** Columns that a condition may name. */

@@ -299,3 +299,39 @@ test.serial('a worker that is killed or hangs is replaced, REST goes on', async 
   await until('it is replaced', () => pids().length === 4)
   for (let i = 0; i < 10; i++) t.is((await rig.gw('GET', '/gw/channels/all')).status, 200)
 })
+
+test.serial('sources that gateways block or let pass are the operator’s; what ran out is on no list', async (t) => {
+  const lists = async () => {
+    // A gateway asks without a token.
+    const answer = await fetch(`http://127.0.0.1:${rig.ports.tgctl}/lists`)
+    t.is(answer.status, 200)
+    return (await answer.json()) as { block: string[]; allow: string[] }
+  }
+  const made = await rig.gw('POST', '/gw/sources', [
+    { source: '192.0.2.9/24', list: 'block', comment: 'a scanner' },
+    { source: '198.51.100.7', list: 'allow' },
+    { source: '203.0.113.1', list: 'block', ttl: 1 },
+  ])
+  t.is(made.status, 200, JSON.stringify(made.errors))
+  const [net, , brief] = made.result
+  t.like(net, { source: '192.0.2.0/24', list: 'block', comment: 'a scanner', expires: null })
+  t.true(Number(brief?.expires) > Number(brief?.created))
+  await until('the first lists', async () => (await lists()).allow.length === 1)
+  await until('the brief one runs out', async () => (await lists()).block.length === 1)
+  t.deepEqual(await lists(), { block: ['192.0.2.0/24'], allow: ['198.51.100.7'] })
+  const { result } = await rig.gw('GET', '/gw/sources/list=block')
+  t.deepEqual(
+    result.map(({ source }) => source),
+    ['192.0.2.0/24'],
+  )
+
+  const again = await rig.gw('POST', '/gw/sources', [{ source: '192.0.2.0/24', list: 'allow' }])
+  t.like(again.errors[0], { id: net?.id })
+  t.is((await rig.gw('POST', '/gw/sources', [{ source: '0.0.0.0/0', list: 'block' }])).status, 400)
+  const other = { 'x-milepost-account': '2' }
+  t.is((await rig.gw('GET', '/gw/sources/all', undefined, other)).status, 403)
+  t.is((await rig.gw('POST', '/gw/sources', [{ source: '192.0.2.1', list: 'block' }], other)).status, 403)
+
+  t.is((await rig.gw('DELETE', '/gw/sources/all')).status, 200)
+  await until('the lists are empty', async () => (await lists()).block.length === 0)
+})

@@ -1,4 +1,4 @@
-/** One of tgctl's workers: REST of channels and devices. Started by tgctl.ts alone. */
+/** One of tgctl's workers: REST of channels, devices and sources. Started by tgctl.ts alone. */
 import { createApi, envelope } from '#services/common/api.ts'
 import { Bus } from '#services/common/bus.ts'
 import { Db } from '#services/common/db.ts'
@@ -12,6 +12,7 @@ import { Containers } from './containers.ts'
 import { addDevices, deviceTable } from './devices.ts'
 import type { Count, Pulse } from './model.ts'
 import { migrations } from './schema.ts'
+import { addSources, sourceTable } from './sources.ts'
 
 const heartbeat_every_ms = 1_000
 const sweep_every_ms = 15_000
@@ -40,19 +41,21 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
     title: 'GW: channels and devices',
     log,
     internalToken: token,
+    open: ['/lists'],
     ready: async () => {
       if (!migrated) throw new ApiError('unavailable', 'PostgreSQL is away: the tables are not there yet')
       await db.query('select 1')
     },
   })
   api.addHook('onRequest', async (request) => {
-    if (!migrated && request.url.startsWith('/gw/'))
+    if (!migrated && (request.url.startsWith('/gw/') || request.url === '/lists'))
       throw new ApiError('unavailable', 'PostgreSQL is away: the tables are not there yet')
   })
   const service: Service = { api, config, log, db, bus, containers, accounts }
   addChannels(service)
   addDevices(service)
   addCommands(service)
+  addSources(service)
 
   api.post<{ Body: Count[] }>(
     '/gw/counters',
@@ -103,7 +106,7 @@ start(import.meta, async ({ config, log: processLog, onStop }) => {
 
   /** A broker that started anew has lost the retained states. */
   async function announceAll(): Promise<void> {
-    for (const table of [channelTable, deviceTable] as Table[]) {
+    for (const table of [channelTable, deviceTable, sourceTable] as Table[]) {
       for (let after = 0; ; ) {
         const rows = await db.query<{ id: number }>(
           `select ${table.columns} from ${table.name} where id > $1 order by id limit ${announce_slice}`,
