@@ -194,7 +194,16 @@ async function throughTheDoor(site: Site, command: string, container: number, op
 
 async function onFiles(folder: string, command: string, container: number, options: Options): Promise<number> {
   const library = new Library(folder)
-  await library.load()
+  try {
+    await library.load()
+    return await readFiles(library, command, container, options)
+  } finally {
+    await library.close()
+  }
+}
+
+async function readFiles(library: Library, command: string, container: number, options: Options): Promise<number> {
+  const { folder } = library
   const { from_day = '', to_day = '9' } = daysOf(options)
   if (library.days().length === 0) throw new UsageError(`${folder}: there are no days in it`)
   const days = library.days().filter((day) => day >= from_day && day <= to_day)

@@ -1,6 +1,7 @@
 /** Records of one or several containers as the text of an answer. */
 import { ApiError } from '#services/common/errors.ts'
-import { type Known, type Library, microseconds, type Range, type Text } from './library.ts'
+import { type Known, type Library, microseconds, type Range } from './library.ts'
+import type { Text } from './part-reader.ts'
 
 /** As MDB: so many containers are merged as they are read, of more so many records are put in order in memory. */
 const streams_max = 32

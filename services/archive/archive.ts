@@ -111,6 +111,7 @@ start(import.meta, async ({ config, log, onStop }) => {
     if (status === 'done') done = today
     not_before = status === 'done' ? 0 : Date.now() / 1000 + retry_s
   }, look_every_ms)
+  onStop(() => library.close())
   onStop(() => app.close())
   onStop(() => clearInterval(look))
   await app.listen({ host: config.host, port: config.port ?? 0 })

@@ -12,9 +12,11 @@ export type MessageRecord = Record<string, unknown> & { timestamp: number }
 export type ColumnType = 'DOUBLE' | 'INT64' | 'BOOLEAN' | 'STRING'
 export type Cell = number | bigint | boolean | string | null
 
-/** Columns that every file has. No registered parameter is called like the two that are ours. */
+/** Columns that every file has beside `timestamp`. No registered parameter is called like one of them. */
 export const container_column = 'container'
 export const rest_column = 'rest'
+/** As `rest`, for what holds half a surrogate pair: JSON can say it, but many readers of JSON refuse the whole text. */
+export const rest_utf16_column = 'rest_utf16'
 /** Columns of parameters; more go to `rest`: a name like `ain.7` may have any number. */
 export const columns_max = 1_000
 
@@ -51,42 +53,61 @@ function cell(type: ColumnType, value: unknown): Cell | undefined {
 export interface Cells {
   names: string[]
   values: Cell[]
-  /** JSON object; null: nothing is left. */
+  /** JSON objects; null: nothing is left. */
   rest: string | null
+  rest_utf16: string | null
 }
+
+/** JSON of what is left of a record. JSON.stringify escapes half a pair, and of U+D800 to U+DFFF nothing else. */
+const object = (left: [string, unknown][]) => (left.length === 0 ? null : JSON.stringify(Object.fromEntries(left)))
+const halfPair = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 
 /** A record taken apart. `hasRoom`: whether a parameter may still have a column. */
 export function toCells(record: MessageRecord, hasRoom: (name: string) => boolean): Cells {
   const names: string[] = []
   const values: Cell[] = []
   const left: [string, unknown][] = []
+  const halves: [string, unknown][] = []
   for (const name of Object.keys(record)) {
     if (name === 'timestamp') continue
     const type = columnType(name)
     const value = type && hasRoom(name) ? cell(type, record[name]) : undefined
-    if (value === undefined) left.push([name, record[name]])
-    else {
+    if (value === undefined) {
+      const entry: [string, unknown] = [name, record[name]]
+      ;(halfPair.test(JSON.stringify(entry)) ? halves : left).push(entry)
+    } else {
       names.push(name)
       values.push(value)
     }
   }
-  return { names, values, rest: left.length === 0 ? null : JSON.stringify(Object.fromEntries(left)) }
+  return { names, values, rest: object(left), rest_utf16: object(halves) }
 }
 
 const quoted = (value: Cell) => (typeof value === 'string' ? JSON.stringify(value) : String(value))
 
-/** JSON texts of rows: each is [timestamp, one value for each of `names`, rest]. */
-export function toTexts(names: readonly string[], rows: readonly (readonly Cell[])[]): string[] {
-  const keys = names.map((name) => `,${JSON.stringify(name)}:`)
-  return rows.map((row) => {
-    let text = `{"timestamp":${row[0]}`
-    for (let i = 0; i < keys.length; i++) {
-      const value = row[i + 1]
-      if (value !== null && value !== undefined) text += keys[i] + quoted(value)
+/** JSON texts of rows `from` to `to` (excluded). Columns: timestamp, one for each of `names`, rest, rest_utf16. */
+export function toTexts(
+  names: readonly string[],
+  columns: readonly ArrayLike<Cell>[],
+  from: number,
+  to: number,
+): string[] {
+  const texts = new Array<string>(to - from)
+  for (let row = from; row < to; row++) texts[row - from] = `{"timestamp":${columns[0]![row]}`
+  for (const [index, name] of names.entries()) {
+    const key = `,${JSON.stringify(name)}:`
+    const column = columns[index + 1]!
+    for (let row = from; row < to; row++) {
+      const value = column[row]
+      if (value !== null && value !== undefined) texts[row - from] += key + quoted(value)
     }
-    const rest = row[keys.length + 1] as string | null | undefined
-    return rest ? `${text},${rest.slice(1)}` : `${text}}`
-  })
+  }
+  for (const rest of columns.slice(names.length + 1) as ArrayLike<string | null>[])
+    for (let row = from; row < to; row++) {
+      const left = rest[row]
+      if (left) texts[row - from] += `,${left.slice(1, -1)}`
+    }
+  return texts.map((text) => `${text}}`)
 }
 
 const names_max = 50_000

@@ -13,7 +13,7 @@ import { beginOf, day_s, dayBefore, dayOf } from './days.ts'
 import { dumpPostgres } from './dump.ts'
 import { type Library, microseconds } from './library.ts'
 import { type ContainerDay, format, type Manifest, type Part, syncFolder, writeManifest } from './manifest.ts'
-import { PartsWriter } from './part.ts'
+import { PartsWriter } from './part-writer.ts'
 import type { Container, Source } from './source.ts'
 import { checkParts } from './verify.ts'
 

@@ -13,7 +13,7 @@ import {
   type Run,
   readManifest,
 } from './manifest.ts'
-import { PartReader } from './part.ts'
+import { PartReader, type Text } from './part-reader.ts'
 
 /** Where a day is put together; on the same file system, and deeper than a reader of the days looks. */
 const workshop = '.new'
@@ -21,6 +21,8 @@ const workshop = '.new'
 const bin = '.gone'
 /** Manifests kept in memory; one of 10,000 containers has some megabytes. */
 const manifests_max = 16
+/** Files kept open when nobody reads them: one container after the other is read of the same. */
+const idle_max = 4
 
 /** A container as the archive knows it. */
 export interface Known {
@@ -36,6 +38,13 @@ export interface Known {
   last_day: string
 }
 
+interface OpenReader {
+  key: string
+  reader: Promise<PartReader>
+  /** Who reads of it now. */
+  users: number
+}
+
 /** What is known of a container, and its records on each day, ascending. */
 interface KnownDays {
   about: ContainerDay
@@ -47,11 +56,6 @@ export interface Range {
   from: number
   to: number
   reverse: boolean
-}
-
-export interface Text {
-  timestamp: number
-  json: string
 }
 
 /** MDB's resolution of time: records of the same microsecond are in the order of their hashes. */
@@ -68,6 +72,9 @@ export class Library {
   readonly #damaged = new Map<string, ApiError>()
   /** Files whose bytes were seen to be what the manifest says. */
   readonly #sound = new Map<string, string>()
+
+  /** Files that are open, the one used last at the end. */
+  readonly #readers = new Map<string, OpenReader>()
 
   constructor(folder: string) {
     this.folder = folder
@@ -223,8 +230,8 @@ export class Library {
       .sort((a, b) => a.id - b.id || a.account_id - b.account_id)
   }
 
-  /** Opens a file after its bytes were compared with the manifest. */
-  async open(day: string, part: Part): Promise<PartReader> {
+  /** Opens a file after its bytes were compared with the manifest; to be given back by `release`. */
+  async #open(day: string, part: Part): Promise<OpenReader> {
     const path = join(this.path(day), part.file)
     try {
       const { size, mtimeMs } = await stat(path)
@@ -233,10 +240,37 @@ export class Library {
         if ((await fileDigest(path)) !== part.sha256) throw new Error(`${path} is damaged: its SHA-256 is another one`)
         this.#sound.set(path, state)
       }
-      return await PartReader.open(path)
+      const key = `${path} ${state}`
+      let held = this.#readers.get(key)
+      if (!held) {
+        held = { key, reader: PartReader.open(path), users: 0 }
+        held.reader.catch(() => this.#readers.delete(key))
+      }
+      held.users++
+      // Last in the order.
+      this.#readers.delete(key)
+      this.#readers.set(key, held)
+      await held.reader
+      return held
     } catch (cause) {
       throw new ApiError('unavailable', (cause as Error).message, { cause })
     }
+  }
+
+  async #release(held: OpenReader): Promise<void> {
+    held.users--
+    const idle = [...this.#readers.values()].filter(({ users }) => users === 0)
+    for (const { key, reader } of idle.slice(0, Math.max(0, idle.length - idle_max))) {
+      this.#readers.delete(key)
+      await (await reader).close()
+    }
+  }
+
+  /** Closes what is kept open. */
+  async close(): Promise<void> {
+    const all = [...this.#readers.values()]
+    this.#readers.clear()
+    for (const { reader } of all) await reader.then((one) => one.close()).catch(() => {})
   }
 
   /** Records of one container in MDB's order: (timestamp, hash). `fields`: more of a record need not be read, and may be. */
@@ -271,11 +305,12 @@ export class Library {
     fields?: string[],
   ): AsyncGenerator<Text[]> {
     for (const { part, run } of runs) {
-      const reader = await this.open(day, part)
+      const held = await this.#open(day, part)
       try {
+        const reader = await held.reader
         let [first, end] = [run.first, run.first + run.records]
         if (run.from < range.from || run.to >= range.to) {
-          const times = await reader.timestamps(run.first, run.records)
+          const times = await reader.timestamps(first, end)
           first += lowerBound(times, range.from)
           end = run.first + lowerBound(times, range.to)
         }
@@ -283,7 +318,7 @@ export class Library {
       } catch (cause) {
         throw new ApiError('unavailable', (cause as Error).message, { cause })
       } finally {
-        await reader.close()
+        await this.#release(held)
       }
     }
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Digest } from './columns.ts'
 import { filesOf, type Library } from './library.ts'
 import { fileDigest, type Part } from './manifest.ts'
-import { PartReader } from './part.ts'
+import { PartReader } from './part-reader.ts'
 
 export interface Problem {
   day: string
@@ -27,9 +27,9 @@ async function checkPart(folder: string, part: Part): Promise<void> {
     if (reader.records !== part.records) throw new Error(`${path} has ${reader.records} records, not ${part.records}`)
     for (const run of part.runs) {
       const digest = new Digest()
-      for await (const texts of reader.texts(run.first, run.first + run.records))
-        for (const { json } of texts) digest.add(JSON.parse(json))
-      const containers = await reader.containers(run.first, run.records)
+      const end = run.first + run.records
+      for await (const texts of reader.texts(run.first, end)) for (const { json } of texts) digest.add(JSON.parse(json))
+      const containers = await reader.containers(run.first, end)
       if (digest.hex() !== run.sha256 || containers.some((id) => id !== run.container))
         throw new Error(`${path}: the records of container ${run.container} are not those that were exported`)
     }

@@ -1,9 +1,9 @@
-/** Parquet files of a day: written row group by row group, read slice by slice, so that memory is bounded by neither's size. */
+/** Writes the Parquet files of a day, row group by row group: what is held in memory does not grow with the day. */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead, type SchemaElement } from 'hyparquet'
+import { constants, zstdCompressSync } from 'node:zlib'
+import type { SchemaElement } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import {
   type Cell,
@@ -13,8 +13,8 @@ import {
   Digest,
   type MessageRecord,
   rest_column,
+  rest_utf16_column,
   toCells,
-  toTexts,
 } from './columns.ts'
 import { fileDigest, type Part, type Run } from './manifest.ts'
 
@@ -23,21 +23,18 @@ const group_records_max = 32_768
 const group_bytes_max = 32 * 1024 * 1024
 /** A new file begins after so many bytes. */
 const part_bytes_max = 512 * 1024 * 1024
-/** A page of a column: what reading a few rows decodes at least. */
-const page_bytes = 128 * 1024
-/** Rows decoded at once when reading. */
-const slice_rows = 8_192
+/** A page of a column: 4,096 numbers, or 8,192 places in a dictionary; what reading a few rows decodes at least. */
+const page_bytes = 32 * 1024
 
 const compression = 'ZSTD' as const
 // Each page carries a checksum of its content: a damaged one is not decoded into other values.
 const zstd = { params: { [constants.ZSTD_c_checksumFlag]: 1, [constants.ZSTD_c_compressionLevel]: 3 } }
 const compressors = { ZSTD: (bytes: Uint8Array) => zstdCompressSync(bytes, zstd) }
-const decompressors = { ZSTD: (bytes: Uint8Array) => zstdDecompressSync(bytes) as Uint8Array }
 
 function schemaOf(names: readonly string[]): SchemaElement[] {
   const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8' } as const
   return [
-    { name: 'root', num_children: names.length + 3 },
+    { name: 'root', num_children: names.length + 4 },
     { name: container_column, type: 'INT64', repetition_type: 'REQUIRED' },
     { name: 'timestamp', type: 'DOUBLE', repetition_type: 'REQUIRED' },
     ...names.map((name): SchemaElement => {
@@ -46,6 +43,7 @@ function schemaOf(names: readonly string[]): SchemaElement[] {
       return { name, ...element, repetition_type: 'OPTIONAL' }
     }),
     { name: rest_column, ...text, repetition_type: 'OPTIONAL' },
+    { name: rest_utf16_column, ...text, repetition_type: 'OPTIONAL' },
   ]
 }
 
@@ -78,6 +76,7 @@ export class PartsWriter {
   #containers: bigint[] = []
   #timestamps: number[] = []
   #rest: (string | null)[] = []
+  #restUtf16: (string | null)[] = []
   #cells = new Map<string, Cell[]>()
   #bytes = 0
   records = 0
@@ -92,7 +91,7 @@ export class PartsWriter {
 
   /** `bytes`: of its JSON, to bound what is held. */
   add(container: number, record: MessageRecord, bytes: number): void {
-    const { names, values, rest } = toCells(record, this.#hasRoom)
+    const { names, values, rest, rest_utf16 } = toCells(record, this.#hasRoom)
     if (this.#part && names.some((name) => !this.#columns.has(name))) this.#finishPart()
     const row = this.#timestamps.length
     for (let i = 0; i < names.length; i++) {
@@ -109,6 +108,7 @@ export class PartsWriter {
     this.#containers.push(BigInt(container))
     this.#timestamps.push(record.timestamp)
     this.#rest.push(rest)
+    this.#restUtf16.push(rest_utf16)
     this.#bytes += bytes
     this.#count(container, record)
     if (row + 1 >= group_records_max || this.#bytes >= group_bytes_max) this.#flush()
@@ -151,12 +151,14 @@ export class PartsWriter {
         return { name, data: data ?? nothing }
       }),
       { name: rest_column, data: this.#rest },
+      { name: rest_utf16_column, data: this.#restUtf16 },
     ]
     parquet.write({ columnData, rowGroupSize: rows, pageSize: page_bytes })
     drain(fd, writer)
     this.#containers = []
     this.#timestamps = []
     this.#rest = []
+    this.#restUtf16 = []
     this.#cells = new Map()
     this.#bytes = 0
     if (writer.offset >= part_bytes_max) this.#finishPart()
@@ -218,108 +220,4 @@ function drain(fd: number, writer: ByteWriter): void {
   const bytes = writer.getBytes()
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
   writer.index = 0
-}
-
-/** A file open for reading. */
-export class PartReader {
-  readonly path: string
-  readonly #handle: FileHandle
-  readonly #buffer: AsyncBuffer
-  readonly #metadata: FileMetaData
-  readonly names: readonly string[]
-  readonly records: number
-
-  private constructor(path: string, handle: FileHandle, buffer: AsyncBuffer, metadata: FileMetaData) {
-    this.path = path
-    this.#handle = handle
-    this.#buffer = buffer
-    this.#metadata = metadata
-    this.records = Number(metadata.num_rows)
-    const all = metadata.schema.slice(1).map(({ name }) => name)
-    this.names = all.filter((name) => name !== container_column && name !== 'timestamp' && name !== rest_column)
-  }
-
-  static async open(path: string): Promise<PartReader> {
-    const handle = await open(path, 'r')
-    try {
-      const { size } = await handle.stat()
-      const buffer: AsyncBuffer = {
-        byteLength: size,
-        async slice(start, end = size) {
-          const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start))
-          let at = 0
-          while (at < bytes.length) {
-            const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at)
-            if (bytesRead === 0) throw new Error(`${path} ends too early`)
-            at += bytesRead
-          }
-          return bytes.buffer
-        },
-      }
-      return new PartReader(path, handle, buffer, await parquetMetadataAsync(buffer))
-    } catch (error) {
-      await handle.close()
-      throw new Error(`${path} is damaged: ${(error as Error).message}`)
-    }
-  }
-
-  async #rows(columns: string[], rowStart: number, rowEnd: number): Promise<Cell[][]> {
-    let rows: Cell[][] = []
-    try {
-      await parquetRead({
-        file: this.#buffer,
-        metadata: this.#metadata,
-        columns,
-        rowStart,
-        rowEnd,
-        useOffsetIndex: true,
-        compressors: decompressors,
-        onComplete: (read) => (rows = read),
-      })
-    } catch (error) {
-      throw new Error(`${this.path} is damaged: ${(error as Error).message}`)
-    }
-    if (rows.length !== rowEnd - rowStart) throw new Error(`${this.path} is damaged: rows are missing`)
-    return rows
-  }
-
-  /** Containers of rows, for a check. */
-  async containers(first: number, count: number): Promise<number[]> {
-    return (await this.#rows([container_column], first, first + count)).map(([id]) => Number(id))
-  }
-
-  /** Timestamps of rows. */
-  async timestamps(first: number, count: number): Promise<Float64Array> {
-    const times = new Float64Array(count)
-    for (const [start, end] of slices(first, first + count, false)) {
-      const rows = await this.#rows(['timestamp'], start, end)
-      for (const [i, [time]] of rows.entries()) times[start - first + i] = time as number
-    }
-    return times
-  }
-
-  /** Records of rows as JSON texts, slice by slice; `fields`: these parameters are enough. */
-  async *texts(
-    first: number,
-    end: number,
-    reverse = false,
-    fields?: readonly string[],
-  ): AsyncGenerator<{ timestamp: number; json: string }[]> {
-    const names = fields ? this.names.filter((name) => fields.includes(name)) : this.names
-    const columns = ['timestamp', ...names, rest_column]
-    for (const [start, stop] of slices(first, end, reverse)) {
-      const rows = await this.#rows(columns, start, stop)
-      if (reverse) rows.reverse()
-      yield toTexts(names, rows).map((json, i) => ({ timestamp: rows[i]![0] as number, json }))
-    }
-  }
-
-  close(): Promise<void> {
-    return this.#handle.close()
-  }
-}
-
-function* slices(first: number, end: number, reverse: boolean): Generator<[number, number]> {
-  if (reverse) for (let at = end; at > first; at -= slice_rows) yield [Math.max(first, at - slice_rows), at]
-  else for (let at = first; at < end; at += slice_rows) yield [at, Math.min(end, at + slice_rows)]
 }
