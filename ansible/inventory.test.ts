@@ -22,7 +22,7 @@ test('the same plan gives the same inventory, without a secret', (t) => {
     archives: ['arc1'],
     servers: ['srv1', 'srv2'],
     cluster: ['gw1', 'gw2', 'arc1', 'srv1', 'srv2'],
-    services: ['srv1', 'srv2'],
+    services: ['arc1', 'srv1', 'srv2'],
     postgres: ['srv1'],
   })
 })
@@ -64,6 +64,7 @@ test('a host accepts what others in the plan have to say to it, and nothing else
     'tcp 9100 on any from 10.77.10.250/32',
     'udp 5405 on eth0.31 from 10.77.31.11,10.77.31.12,10.77.31.31,10.77.31.32',
     'udp 5406 on eth1.32 from 10.77.32.11,10.77.32.12,10.77.32.31,10.77.32.32',
+    'tcp 7008 on bond0 from 10.77.10.11,10.77.10.12,10.77.10.21,10.77.10.31,10.77.10.32',
     'tcp 19532 on bond0 from 10.77.10.11,10.77.10.12,10.77.10.31,10.77.10.32',
   ])
   const srv1 = rules('srv1')

@@ -133,7 +133,7 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
     ...(server.role === 'gateway' ? {} : { firewall_accept: accepted(plan, server) }),
     metrics_address: lan,
     logs_address: lan,
-    // On the archive node Pacemaker starts them, when the servers are gone.
+    // On the archive node Pacemaker starts them, when the servers are gone; not the archive itself, which always runs.
     ...(instances.length > 0
       ? { node_service_instances: instances, node_service_started: server.role !== 'archive' }
       : {}),

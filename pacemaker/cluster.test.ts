@@ -38,10 +38,11 @@ test('no password stands in the configuration', (t) => {
   t.notRegex(cibXml(smallest), /name="passw(or)?d"/)
 })
 
-test('what the archive node runs is managed there; what servers run is not', (t) => {
+test('what the archive node runs is managed there, the archive itself and what servers run are not', (t) => {
   const ids = configuration.resources.map(({ id }) => id)
   t.true(ids.includes('archive-mdb-2'))
   t.false(ids.includes('archive-tg-1'))
+  t.false(ids.includes('archive-archive-1'))
 })
 
 test('a site without a router outside needs no watch of it', (t) => {

@@ -26,7 +26,9 @@ export interface ClusterInput {
   }
   readonly networks: readonly NetworkInput[]
   readonly virtual_addresses: readonly VirtualAddressInput[]
-  readonly environment: { readonly instances: readonly { readonly instance: string; readonly host: string }[] }
+  readonly environment: {
+    readonly instances: readonly { readonly type: string; readonly instance: string; readonly host: string }[]
+  }
 }
 
 export type RoleInput = 'gateway' | 'archive' | 'server'

@@ -211,11 +211,11 @@ const preferSeeingGateway: Constraint = {
 
 const archiveId = (instance: string) => `archive-${instance}`
 
-/** What the site runs on its archive node. */
+/** What the site runs on its archive node when the servers are gone. The archive itself always runs there: systemd is enough. */
 function archiveServices(input: ClusterInput): Primitive[] {
   const hosts = new Set(input.cluster.nodes.filter(({ role }) => role === 'archive').map(({ name }) => name))
   return input.environment.instances
-    .filter(({ host }) => hosts.has(host))
+    .filter(({ host, type }) => hosts.has(host) && type !== 'archive')
     .map(({ instance }) => ({
       kind: 'primitive',
       id: archiveId(instance),

@@ -78,8 +78,9 @@ export const smallest: ClusterInput = {
   ],
   environment: {
     instances: [
-      { instance: 'tg-1', host: 'srv1' },
-      { instance: 'mdb-2', host: 'arc1' },
+      { type: 'tg', instance: 'tg-1', host: 'srv1' },
+      { type: 'mdb', instance: 'mdb-2', host: 'arc1' },
+      { type: 'archive', instance: 'archive-1', host: 'arc1' },
     ],
   },
 }

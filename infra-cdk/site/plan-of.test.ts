@@ -23,5 +23,6 @@ test('services find each other at the internal address where that is distributed
   const { urls } = planOf(lab).environment
   t.is(urls.prod, 'http://10.77.10.1:7000')
   t.is(urls.mdb, 'http://10.77.10.31:7005')
+  t.is(urls.archive, 'http://10.77.10.21:7008')
   t.is(urls.tg.length, 4)
 })

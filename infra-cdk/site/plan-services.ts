@@ -53,6 +53,7 @@ export function environmentPlan(site: Site): EnvironmentPlan {
       admin: http(find('admin')),
       mbus: `mqtt://${find('mbus')}`,
       tg: (group('tg')?.instances() ?? []).map(({ server, port }) => `http://${server.addressOn('lan')}:${port}`),
+      ...(group('archive') ? { archive: http(find('archive')) } : {}),
     },
     postgres: {
       host: postgres?.server.addressOn('lan') ?? '',
@@ -95,7 +96,8 @@ const token_length = 32
 export function secretsPlan(site: Site, cluster: Cluster): SecretPlan[] {
   const servers = all(site, Server)
   const members = cluster.props.members.map(({ name }) => name)
-  const workers = servers.filter(({ role }) => role === 'server').map(({ name }) => name)
+  const running = new Set(all(site, ProcessGroup).flatMap((group) => group.servers))
+  const workers = servers.filter((server) => server.role === 'server' || running.has(server)).map(({ name }) => name)
   const generated = { origin: 'generated' } as const
   const cassandra = all(site, ProcessGroup).find(({ type }) => type === 'cassandra')
   const nodes = cassandra?.servers.map(({ name }) => name) ?? []

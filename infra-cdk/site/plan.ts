@@ -387,6 +387,8 @@ export interface EnvironmentPlan {
     readonly admin: string
     readonly mbus: string
     readonly tg: readonly string[]
+    /** Absent: the site has no archive. */
+    readonly archive?: string
   }
   readonly postgres: {
     readonly host: string

@@ -116,6 +116,11 @@ new ProcessGroup(environment, 'mdb', { on: first, each: 1 })
 const prod = new ProcessGroup(environment, 'prod', { on: workers, each: 1 })
 const tgctl = new ProcessGroup(environment, 'tgctl', { on: workers, each: 1, options: { workers: 2 } })
 const tg = new ProcessGroup(environment, 'tg', { on: workers, each: 2 })
+new ProcessGroup(environment, 'archive', {
+  on: servers.filter(({ role }) => role === 'archive'),
+  each: 1,
+  options: { keep_days: 30 },
+})
 
 new Firewall(lab, 'firewall', {
   syn: { per_source: { per_second: 500, burst: 1_000 }, total: { per_second: 2_000, burst: 4_000 } },

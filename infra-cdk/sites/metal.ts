@@ -201,6 +201,11 @@ new ProcessGroup(environment, 'mdb', { on: first, each: 1, limits: large })
 const prod = new ProcessGroup(environment, 'prod', { on: workers, each: 1, limits: small })
 const tgctl = new ProcessGroup(environment, 'tgctl', { on: workers, each: 1, limits: small })
 const tg = new ProcessGroup(environment, 'tg', { on: workers, each: 4, limits: large })
+new ProcessGroup(environment, 'archive', {
+  on: servers.filter(({ role }) => role === 'archive'),
+  each: 1,
+  limits: { memory_mb: 4_096, open_files: 65_536 },
+})
 
 new Firewall(metal, 'firewall', {
   syn: { per_source: { per_second: 500, burst: 1_000 }, total: { per_second: 20_000, burst: 40_000 } },

@@ -86,7 +86,7 @@ test('three stacks in their order, a resource a step and host', (t) => {
       ...['arc1', 'gw1', 'gw2', 'srv1', 'srv2'].map((host) => `firewall-${host}`),
       ...['gateway-gw1', 'gateway-gw2', 'postgres-srv1'],
       ...['arc1', 'gw1', 'gw2', 'srv1', 'srv2'].map((host) => `server-${host}`),
-      ...['services-srv1', 'services-srv2'],
+      ...['services-arc1', 'services-srv1', 'services-srv2'],
     ].sort(),
   )
 })
@@ -97,7 +97,7 @@ test('one firewall limit: only the gateways are touched', (t) => {
 })
 
 test('each change touches only what it must', (t) => {
-  t.deepEqual(touched(plan, { release: 'r2' }), ['services-srv1', 'services-srv2'])
+  t.deepEqual(touched(plan, { release: 'r2' }), ['services-arc1', 'services-srv1', 'services-srv2'])
   t.deepEqual(touched(changed((copy) => copy.environment.channels.pop())), ['channels'])
   t.deepEqual(touched(changed((copy) => (copy.distribution.check.fall = 3))), ['gateway-gw1', 'gateway-gw2'])
   t.deepEqual(touched(changed((copy) => (copy.servers[3]!.raid.name = 'md1'))), ['server-srv1'])

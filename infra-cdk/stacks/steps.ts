@@ -99,6 +99,7 @@ export function servicesSteps({ servers, environment }: Plan): Step[] {
   const nodes = running((type) => type === 'cassandra')
   const processes = running((type) => !stores.includes(type))
   const archives = servers.filter(({ role }) => role === 'archive').map(({ name }) => name)
+  const doors = processes.filter((host) => !archives.includes(host))
   const postgres = databases.map((host) => `postgres-${host}`)
   const accounts = nodes.length > 0 ? ['cassandra-accounts'] : []
   return [
@@ -109,7 +110,7 @@ export function servicesSteps({ servers, environment }: Plan): Step[] {
     ...accounts.map((name) =>
       step('services', name, nodes.slice(0, 1), ['cassandra_accounts'], named('cassandra', nodes.at(-1))),
     ),
-    ...inTurn(processes, (host, before) =>
+    ...inTurn(doors, (host, before) =>
       step(
         'services',
         `services-${host}`,
@@ -119,6 +120,10 @@ export function servicesSteps({ servers, environment }: Plan): Step[] {
         true,
       ),
     ),
+    // The archive node may be down for work: the servers do not wait for it.
+    ...processes
+      .filter((host) => archives.includes(host))
+      .map((host) => step('services', `services-${host}`, [host], ['services'], [...postgres, ...accounts], true)),
     ...archives.map((host) => step('services', `archive-${host}`, [host], ['archive'], postgres)),
     // Asked by the machine that deploys, at the REST interface of the whole site.
     step(
@@ -126,7 +131,7 @@ export function servicesSteps({ servers, environment }: Plan): Step[] {
       'channels',
       [],
       ['channels'],
-      processes.slice(-1).map((host) => `services-${host}`),
+      doors.slice(-1).map((host) => `services-${host}`),
     ),
   ]
 }

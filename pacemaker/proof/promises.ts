@@ -46,7 +46,7 @@ export function judge(input: ProofInput, remains: Remains, membership: Membershi
     'REST in': tokens,
     'messages stored': firstThatHolds(devices, (tg) => site.data('mdb', tg.host)),
     'metadata written': worst([tokens, settings]),
-    'history read': worst([tokens, firstThatHolds(rest, (prod) => site.data('mdb', prod.host))]),
+    'history read': worst([tokens, firstThatHolds(rest, (prod) => site.history(prod.host))]),
     servers: site.servers(),
   }
 }
@@ -156,6 +156,14 @@ class Situation {
         reason: `waits for ${dataTypes[type]}'s own high availability: it runs on ${hosts[0]} alone, and ${reason}`,
       }
     return broken(`no ${type} is left: ${reason}`)
+  }
+
+  /** MDB, or the archive, which answers from its files: up to the last day that is over. */
+  history(host: string): Judgement {
+    const mdb = this.data('mdb', host)
+    if (mdb.state === 'holds') return mdb
+    const archived = this.#input.environment.instances.filter((one) => one.type === 'archive')
+    return archived.some((one) => this.#lives(one) && this.#remains.reach('lan', host, one.host)) ? holds : mdb
   }
 
   /** No server is lost that has not failed itself. */
