@@ -211,11 +211,14 @@ const preferSeeingGateway: Constraint = {
 
 const archiveId = (instance: string) => `archive-${instance}`
 
-/** What the site runs on its archive node when the servers are gone. The archive itself always runs there: systemd is enough. */
+/** Types that always run where they are placed: systemd is enough. */
+const steady = ['archive', 'cassandra']
+
+/** What the site runs on its archive node when the servers are gone. */
 function archiveServices(input: ClusterInput): Primitive[] {
   const hosts = new Set(input.cluster.nodes.filter(({ role }) => role === 'archive').map(({ name }) => name))
   return input.environment.instances
-    .filter(({ host, type }) => hosts.has(host) && type !== 'archive')
+    .filter(({ host, type }) => hosts.has(host) && !steady.includes(type))
     .map(({ instance }) => ({
       kind: 'primitive',
       id: archiveId(instance),
