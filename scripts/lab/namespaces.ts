@@ -2,8 +2,8 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { attempt, run } from './shell.ts'
 
-/** Hardware does not wait for a busy processor: what moves its lights runs before all else. */
-export const at_once = ['chrt', '--fifo', '1'] as const
+/** Hardware does not wait for a busy processor: what moves its lights runs before all else, where the kernel lets it. */
+export const at_once = ['sh', '-c', 'chrt --fifo --pid 1 $$ 2>/dev/null; exec "$@"', 'sh'] as const
 
 /** Printed last, it says that all before it is done. */
 const marker = 'link show lo'

@@ -129,10 +129,7 @@ export class Switches {
     this.#spawn('ovsdb-server', [file, `--remote=p${this.#database}`, `--unixctl=${join(folder, 'db.ctl')}`])
     await until('the database of the switches starts', start_time_max_ms, () => existsSync(join(folder, 'db.sock')))
     await this.#vsctl(['--no-wait', 'init'])
-    this.#spawn(at_once[0], [
-      ...at_once.slice(1),
-      ...['ovs-vswitchd', this.#database, `--unixctl=${join(folder, 'vswitchd.ctl')}`],
-    ])
+    this.#spawn('ovs-vswitchd', [this.#database, `--unixctl=${join(folder, 'vswitchd.ctl')}`], at_once)
     await this.#vsctl(switchCommands(this.#topology))
   }
 
@@ -140,10 +137,10 @@ export class Switches {
     return run('ovs-vsctl', [`--db=${this.#database}`, '--timeout=60', ...words])
   }
 
-  #spawn(command: string, args: readonly string[]): void {
+  #spawn(command: string, args: readonly string[], first: readonly string[] = []): void {
     const folder = this.#ground.switchFolder
-    const [program, rest] = this.#ground.inside('switches', racks, [command, ...args])
-    const log = openSync(join(folder, `${command === at_once[0] ? 'ovs-vswitchd' : command}.log`), 'a')
+    const [program, rest] = this.#ground.inside('switches', racks, [...first, command, ...args])
+    const log = openSync(join(folder, `${command}.log`), 'a')
     const env = { ...process.env, OVS_RUNDIR: folder, OVS_LOGDIR: folder, OVS_DBDIR: folder }
     const child = spawn(program, rest, { env, stdio: ['ignore', log, log] })
     closeSync(log)
