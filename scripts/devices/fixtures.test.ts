@@ -11,7 +11,7 @@ import { differences } from './play.ts'
 let rig: Rig
 const folder = temporaryFolder()
 test.before(async (t) => {
-  t.timeout(60_000)
+  t.timeout(180_000)
   rig = await startRig(2)
   writeFileSync(join(folder.path, 'token'), 'internal')
 })

@@ -5,7 +5,7 @@ import { Device, type Rig, startRig, UdpDevice } from './rig.ts'
 
 let rig: Rig
 test.before(async (t) => {
-  t.timeout(60_000)
+  t.timeout(180_000)
   rig = await startRig(2)
 })
 test.after.always(() => rig?.stop())

@@ -9,7 +9,7 @@ const peers_max = 8
 
 let rig: Rig
 test.before(async (t) => {
-  t.timeout(60_000)
+  t.timeout(180_000)
   rig = await startRig(1, { udp_per_source_max: per_source_max, udp_peers_max: peers_max })
 })
 test.after.always(() => rig?.stop())
