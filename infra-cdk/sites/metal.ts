@@ -41,7 +41,10 @@ export const metal = new Site('metal', {
     metrics: { port: 9_100, interval_s: 15 },
   },
   // Servers come blank: the machine that deploys installs them from this address of its own on lan.
-  install: { address: '10.20.10.250', ...(emulated ? { kernel_args: 'console=ttyS0,115200n8 mitigations=off no_timer_check panic=20' } : {}) },
+  install: {
+    address: '10.20.10.250',
+    ...(emulated ? { kernel_args: 'console=ttyS0,115200n8 mitigations=off no_timer_check panic=20' } : {}),
+  },
 })
 
 const lan = new Network(metal, 'lan', { cidr: '10.20.10.0/24', mtu: 9_000 })
