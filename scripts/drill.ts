@@ -28,6 +28,7 @@ ${drills.map(({ name, what }) => `  ${name.padEnd(14)}${what}`).join('\n')}
   --devices N    simulated devices (60)
   --rate N       records a second and device (4)
   --no-deploy    the site is deployed as it is to be
+  --slack N      the limits of times are N times as long (1): a machine that does much else at the same time
   --to FOLDER    where report and plots go (.milepost/drills/TIME)
 
 Exit code 0: every drill is green; 1: one is not; 2: they could not begin.
@@ -46,6 +47,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       repeat: { ...option, default: '1' },
+      slack: { ...option, default: '1' },
       devices: { ...option, default: '60' },
       rate: { ...option, default: '4' },
       to: option,
@@ -92,9 +94,10 @@ async function deploy(site: string): Promise<void> {
 async function drillAll(
   chosen: readonly Drill[],
   repeat: number,
-  values: { to?: string | undefined; devices: string; rate: string },
+  values: { to?: string | undefined; devices: string; rate: string; slack: string },
 ): Promise<number> {
   const plan = planOf(lab)
+  const slack = number('slack', values.slack)
   const folder = values.to ?? join(state, 'drills', new Date().toISOString().slice(0, 19).replaceAll(':', ''))
   mkdirSync(folder, { recursive: true })
   const external = plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!.address
@@ -115,7 +118,7 @@ async function drillAll(
     })
     const { results, broken } = await series(
       Array.from({ length: repeat }, () => chosen).flat(),
-      (drill, say) => runDrill(drill, { plan, cluster: new ClusterWatch(plan) }, fleet, say),
+      (drill, say) => runDrill(drill, { plan, cluster: new ClusterWatch(plan), slack }, fleet, say),
       folder,
     )
     const text = [reportText(results), ...broken].join('\n')

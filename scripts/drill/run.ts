@@ -87,7 +87,7 @@ export async function untilRedundant(cluster: ClusterWatch, say: Say): Promise<n
 
 export async function runDrill(
   drill: Drill,
-  { plan, cluster }: Omit<Bench, 'active'>,
+  { plan, cluster, slack }: Omit<Bench, 'active'> & { slack: number },
   fleet: Fleet,
   say: Say,
 ): Promise<DrillResult> {
@@ -123,10 +123,12 @@ export async function runDrill(
     const kept = after.reconnects.filter((count, i) => count === before.reconnects[i]).length
     const faults = [...audit.doubles]
     const devices = after.reconnects.length
-    if (outage_ms > drill.outage_max_ms)
-      faults.push(`${(outage_ms / 1000).toFixed(2)} s of outage, ${drill.outage_max_ms / 1000} s are allowed`)
-    if (fleet_ms > drill.silence_max_ms)
-      faults.push(`${(fleet_ms / 1000).toFixed(2)} s of silence, ${drill.silence_max_ms / 1000} s are allowed`)
+    const limits = [
+      ['outage', outage_ms, drill.outage_max_ms * slack],
+      ['silence', fleet_ms, drill.silence_max_ms * slack],
+    ] as const
+    for (const [what, ms, max_ms] of limits)
+      if (ms > max_ms) faults.push(`${(ms / 1000).toFixed(2)} s of ${what}, ${max_ms / 1000} s are allowed`)
     if (drill.keepsConnections && kept < devices) faults.push(`${devices - kept} of ${devices} connections were lost`)
     if (comparison.lost > 0) faults.push(`${comparison.lost} acknowledged messages are lost`)
     const differs = await untilSameCib(cluster)
