@@ -95,13 +95,13 @@ export function makeRelease(folder: string): { hash: string; archive: string } {
     copyFileSync(process.execPath, join(work, 'bin/node'))
     // The same content gives the same archive: order, time and owner are fixed.
     const how = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u+rwX,go+rX,go-w']
-    const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', `${archive}.new`, '-C', work, '.'], {
-      encoding: 'utf8',
-    })
+    // A name of its own: steps of a deploy that run at the same time may make the same release.
+    const packed = `${work}.tar.gz`
+    const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', packed, '-C', work, '.'], { encoding: 'utf8' })
     if (tar.status !== 0) throw new Error(`release ${hash}: tar: ${tar.stderr || tar.error?.message}`)
-    renameSync(`${archive}.new`, archive)
+    renameSync(packed, archive)
   } finally {
-    rmSync(work, { recursive: true, force: true })
+    for (const path of [work, `${work}.tar.gz`]) rmSync(path, { recursive: true, force: true })
   }
   return { hash, archive }
 }

@@ -16,11 +16,13 @@ export async function makeLibraryRelease(folder: string, say: (text: string) => 
   // The same content gives the same archive: order, time and owner are fixed.
   const how = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u+rwX,go+rX,go-w']
   const names = jars().map(({ path }) => path)
-  const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', `${archive}.new`, '-C', libraries, ...names], {
+  // A name of its own: steps of a deploy that run at the same time make the same release.
+  const packed = `${archive}.${process.pid}`
+  const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', packed, '-C', libraries, ...names], {
     encoding: 'utf8',
   })
   if (tar.status !== 0) throw new Error(`${archive}: tar: ${tar.stderr || tar.error?.message}`)
-  renameSync(`${archive}.new`, archive)
+  renameSync(packed, archive)
   return archive
 }
 
