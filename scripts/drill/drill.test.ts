@@ -77,6 +77,7 @@ const result = (silence_ms: number, faults: string[] = []): DrillResult => ({
   active: 'gw1',
   outage_ms: silence_ms - 500,
   silence_ms,
+  rest_ms: silence_ms + 250,
   connection_p50_ms: silence_ms,
   connection_max_ms: silence_ms * 2,
   devices: 2,
@@ -95,9 +96,9 @@ const result = (silence_ms: number, faults: string[] = []): DrillResult => ({
 
 test('the report has a line a drill, and the distribution of what was repeated', (t) => {
   const text = reportText([result(1_000), result(3_500, ['3.50 s of silence, 3 s are allowed'])])
-  t.regex(text, /gateway +ok +0\.50 +1\.00 +1\.00 +2\.00 +2\/2 +10 +0 +0 +9\.00/)
+  t.regex(text, /gateway +ok +0\.50 +1\.00 +1\.25 +1\.00 +2\.00 +2\/2 +10 +0 +0 +9\.00/)
   t.regex(text, /gateway +FAILED +3\.00 +3\.50.*3\.50 s of silence/)
-  t.regex(text, /gateway +2 +1 +0\.50 +3\.00 +3\.00 +1\.00 +3\.50 +3\.50 +20 +0/)
+  t.regex(text, /gateway +2 +1 +0\.50 +3\.00 +3\.00 +1\.00 +3\.50 +3\.50 +1\.25 +3\.75 +20 +0/)
   t.false(reportText([result(1_000)]).includes('p95'))
 })
 

@@ -31,6 +31,8 @@ export interface FleetReport {
   made: number
   /** When each connection was begun that came about; ms since 1970. */
   reached: number[]
+  /** When each answer of REST came to a client that keeps its connection; ms since 1970. */
+  answered: number[]
 }
 
 export type Question =
@@ -49,6 +51,9 @@ const tick_ms = 10
 /** A new connection this often, given up after so long: what a device that just comes would find. */
 const probe_every_ms = 50
 const probe_time_max_ms = 250
+/** A call of REST this often, or when the one before is over; given up after so long, as an impatient client would. */
+const call_every_ms = 250
+const call_time_max_ms = 10_000
 const read_time_max_ms = 60_000
 const read_count_max = 10_000_000
 
@@ -59,6 +64,7 @@ let acknowledgements: number[][] = []
 let ledger = new Set<string>()
 let from_s = 0
 let reached: number[] = []
+let answered: number[] = []
 let driving = false
 /** When each device makes its next record. */
 let due: number[] = []
@@ -102,6 +108,7 @@ function start(wanted: FleetOptions): void {
     }
   }, tick_ms)
   probe(0)
+  void callOn()
 }
 
 /** Looks all the time whether the external address takes connections. */
@@ -123,6 +130,20 @@ function probe(turn: number): void {
   setTimeout(() => probe(turn + 1), probe_every_ms)
 }
 
+/** A client of REST, on a connection that it keeps: what it asks goes through the front door to the database. */
+async function callOn(): Promise<void> {
+  for (;;) {
+    const began = Date.now()
+    try {
+      await rest(options.site, 'GET', '/gw/channels/all?fields=id', undefined, call_time_max_ms)
+      answered.push(Date.now())
+    } catch {
+      // No answer is what is measured.
+    }
+    await new Promise((done) => setTimeout(done, Math.max(20, began + call_every_ms - Date.now())))
+  }
+}
+
 const pending = () => devices.reduce((sum, device) => sum + device.pending, 0)
 
 function report(): FleetReport {
@@ -132,6 +153,7 @@ function report(): FleetReport {
     pending: pending(),
     made: tallies.reduce((sum, tally) => sum + tally.made, 0),
     reached: reached.toSorted((a, b) => a - b),
+    answered,
   }
 }
 
@@ -161,6 +183,7 @@ function forget(): void {
   driving = true
   ledger = new Set()
   reached = []
+  answered = []
   acknowledgements = acknowledgements.map(() => [])
   from_s = Date.now() / 1000 - waiting_s_max
 }

@@ -10,6 +10,7 @@ export const reportHead = [
   '',
   'outage s',
   'silence s',
+  'REST s',
   'connection p50 s',
   'max s',
   'kept',
@@ -25,6 +26,7 @@ export function reportRow(result: DrillResult): (string | number)[] {
     drill,
     outage_ms,
     silence_ms,
+    rest_ms,
     connection_p50_ms,
     connection_max_ms,
     kept,
@@ -38,6 +40,7 @@ export function reportRow(result: DrillResult): (string | number)[] {
     faults.length === 0 ? 'ok' : 'FAILED',
     seconds(outage_ms),
     seconds(silence_ms),
+    seconds(rest_ms),
     seconds(connection_p50_ms),
     seconds(connection_max_ms),
     `${kept}/${devices}`,
@@ -60,6 +63,7 @@ export function reportText(results: readonly DrillResult[]): string {
     const rows = repeated.map((runs) => {
       const outages = runs.map(({ outage_ms }) => outage_ms)
       const silences = runs.map(({ silence_ms }) => silence_ms)
+      const rests = runs.map(({ rest_ms }) => rest_ms)
       return [
         runs[0]!.drill.name,
         runs.length,
@@ -70,6 +74,8 @@ export function reportText(results: readonly DrillResult[]): string {
         seconds(percentile(silences, 0.5)),
         seconds(percentile(silences, 0.95)),
         seconds(Math.max(...silences)),
+        seconds(percentile(rests, 0.5)),
+        seconds(Math.max(...rests)),
         runs.reduce((sum, { comparison }) => sum + comparison.acknowledged, 0),
         runs.reduce((sum, { comparison }) => sum + comparison.lost, 0),
       ]
@@ -86,6 +92,8 @@ export function reportText(results: readonly DrillResult[]): string {
           'max s',
           'silence p50 s',
           'p95 s',
+          'max s',
+          'REST p50 s',
           'max s',
           'acknowledged',
           'lost',

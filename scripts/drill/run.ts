@@ -14,6 +14,8 @@ export interface DrillResult {
   /** Longest time in which no new connection came about. */
   outage_ms: number
   silence_ms: number
+  /** Longest time in which a client of REST, which calls all the time, got no answer. */
+  rest_ms: number
   connection_p50_ms: number
   connection_max_ms: number
   devices: number
@@ -120,12 +122,14 @@ export async function runDrill(
     audit.stop()
     const { fleet_ms, connection_ms } = silencesOf(after.acknowledgements, from, to)
     const outage_ms = silencesOf([after.reached], from, to).fleet_ms
+    const rest_ms = silencesOf([after.answered], from, to).fleet_ms
     const kept = after.reconnects.filter((count, i) => count === before.reconnects[i]).length
     const faults = [...audit.doubles]
     const devices = after.reconnects.length
     const limits = [
       ['outage', outage_ms, drill.outage_max_ms * slack],
       ['silence', fleet_ms, drill.silence_max_ms * slack],
+      ['silence of REST', rest_ms, drill.silence_max_ms * slack],
     ] as const
     for (const [what, ms, max_ms] of limits)
       if (ms > max_ms) faults.push(`${(ms / 1000).toFixed(2)} s of ${what}, ${max_ms / 1000} s are allowed`)
@@ -139,6 +143,7 @@ export async function runDrill(
       active,
       outage_ms,
       silence_ms: fleet_ms,
+      rest_ms,
       connection_p50_ms: percentile(connection_ms, 0.5),
       connection_max_ms: Math.max(...connection_ms),
       devices,
