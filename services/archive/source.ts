@@ -3,7 +3,6 @@ import { request } from 'undici'
 import { call, mustCall } from '#services/common/client.ts'
 import { ApiError } from '#services/common/errors.ts'
 import type { MessageRecord } from './columns.ts'
-import { beginOf, day_s, dayOf } from './days.ts'
 
 export interface Container {
   id: number
@@ -16,7 +15,7 @@ export interface Container {
 
 /** Of MDB's statistics, what is used here. */
 interface Statistics {
-  days?: { day: string; records: number }[]
+  days: { day: string; records: number }[]
 }
 
 /** All records that a read may have. */
@@ -49,8 +48,8 @@ export class Source {
   }
 
   /** Records of a range of time in MDB's order, in batches as they come. A read that broke off throws. */
-  async *records(container: number, from: number, to: number, fields?: string): AsyncGenerator<Received[]> {
-    const query = `from=${from}&to=${to}&count=${count_max}${fields === undefined ? '' : `&fields=${fields}`}`
+  async *records(container: number, from: number, to: number): AsyncGenerator<Received[]> {
+    const query = `from=${from}&to=${to}&count=${count_max}`
     const path = `${this.#url}/mdb/containers/${container}/records?${query}`
     try {
       const { statusCode, body } = await request(path, {
@@ -70,27 +69,14 @@ export class Source {
     }
   }
 
-  /**
-   * How many records of a container each day of a range has. Where MDB's statistics tell days, those are its pages' counts:
-   * good to see that something changed. Otherwise the timestamps are read.
-   */
+  /** How many records of a container each day of a range has, as its pages say: another number than before means a change. */
   async counts(container: number, first: string, last: string): Promise<Map<string, number>> {
-    const counts = new Map<string, number>()
-    const told = await call<Statistics>('GET', `${this.#url}/mdb/containers/${container}/statistics`, {
+    const [found] = await mustCall<Statistics>('GET', `${this.#url}/mdb/containers/${container}/statistics`, {
       token: this.#token,
       timeout_ms: answer_time_max_ms,
     })
-    const days = told.result[0]?.days
-    if (days) {
-      for (const { day, records } of days) if (day >= first && day <= last && records > 0) counts.set(day, records)
-      return counts
-    }
-    for await (const batch of this.records(container, beginOf(first), beginOf(last) + day_s, 'timestamp'))
-      for (const { record } of batch) {
-        const day = dayOf(record.timestamp)
-        counts.set(day, (counts.get(day) ?? 0) + 1)
-      }
-    return counts
+    const days = found?.days.filter(({ day }) => day >= first && day <= last) ?? []
+    return new Map(days.map(({ day, records }) => [day, records]))
   }
 
   async create(container: Pick<Container, 'account_id' | 'name' | 'ttl'>): Promise<number> {

@@ -7,7 +7,7 @@ import { fold, Pages } from './engine-pages.ts'
 import { Reader, type ReadQuery } from './engine-read.ts'
 import { type Append, Sifter } from './engine-sift.ts'
 import type { Message } from './page.ts'
-import { type Container, dayOf, type Newest, type Store } from './store.ts'
+import { type Container, day_s, dayOf, type Newest, type Store } from './store.ts'
 
 export type { Append, ReadQuery }
 
@@ -42,6 +42,8 @@ export interface Statistics {
   /** Timestamps of its first and last record, s; absent when it is empty. */
   from?: number
   to?: number
+  /** Records of each UTC day in its pages; what overlapping pages both have is counted twice until they are merged. */
+  days: { day: string; records: number }[]
 }
 
 interface Waiting {
@@ -316,15 +318,18 @@ export class Engine {
 
   async statistics(id: number): Promise<Statistics> {
     const { records, bytes } = this.#get(id)
-    const found: Statistics = { id, records, bytes, disk_bytes: 0, pages: 0, fresh_pages: 0 }
+    const found: Statistics = { id, records, bytes, disk_bytes: 0, pages: 0, fresh_pages: 0, days: [] }
     for (const day of await this.store.days(id, 0, dayOf(Number.MAX_SAFE_INTEGER / 1e6))) {
-      for (const { size, kind, from, to } of await this.store.heads(id, day)) {
+      let count = 0
+      for (const { size, kind, from, to, records } of await this.store.heads(id, day)) {
+        count += records
         found.disk_bytes += size
         found.pages++
         if (kind === 'rows') found.fresh_pages++
         found.from = Math.min(found.from ?? from, from)
         found.to = Math.max(found.to ?? to, to)
       }
+      if (count > 0) found.days.push({ day: new Date(day * day_s * 1000).toISOString().slice(0, 10), records: count })
     }
     return found
   }
