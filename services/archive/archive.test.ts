@@ -237,6 +237,25 @@ test.serial('a flipped bit anywhere: verify names the file, and no wrong answer 
   t.is(((await rig.job({ kind: 'verify' })).outcome as { problems: Problem[] }).problems[0]?.file, 'stray')
 })
 
+test.serial('many containers at once, and one record of a period', async (t) => {
+  t.timeout(600_000)
+  const rig = await startRig(t)
+  const names = Array.from({ length: 40 }, (_, i) => ({ name: `c${i}` }))
+  const made = await rig.rest<{ id: number }>('POST', '/mdb/containers', names)
+  await rig.rest(
+    'POST',
+    '/mdb/records',
+    made.result.map(({ id }) => ({ container: id, records: records(id, 30, yesterday) })),
+  )
+  t.is((await rig.job({ kind: 'export' })).status, 'done')
+  for (const query of ['count=700', 'count=700&reverse=true', 'count=5000&every=3600', 'count=100001']) {
+    const path = `containers/all/records?${query}`
+    const [held, archived] = [await rig.rest('GET', `/mdb/${path}`), await rig.rest('GET', `/archive/${path}`)]
+    t.is(archived.status, held.status, query)
+    t.deepEqual(archived.result.map(sorted), held.result.map(sorted), query)
+  }
+})
+
 test.serial('options that make no sense end the process with their names', async (t) => {
   const folder = temporaryFolder()
   for (const [options, reason] of [
