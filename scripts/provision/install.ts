@@ -185,6 +185,8 @@ done
 efi_a=$(part "$a" 2) efi_b=$(part "$b" 2)
 
 step 'mirror'
+# The drives are compared when the system runs: until then it is in the way.
+echo 1000 > /proc/sys/dev/raid/speed_limit_max 2> /dev/null || true
 mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 --bitmap=internal --homehost=any --name=${mirror} "$(part "$a" 3)" "$(part "$b" 3)"
 identity=$(cat /proc/sys/kernel/random/uuid)
 # By their full names: busybox has small ones of its own, and prefers them.

@@ -16,6 +16,7 @@ import { type Event, next, readState, type ServerState, writeState } from './sta
 const inventory_time_max_ms = 20 * 60_000
 /** A server that is installed gives a sign of life within. */
 const silence_max_ms = 4 * 60_000
+const mains_silence_max_ms = 60_000
 const boot_time_max_ms = 25 * 60_000
 const look_every_ms = 1_000
 const power_every_ms = 10_000
@@ -175,13 +176,19 @@ export class Run implements Conductor, Heard {
       this.#going().map(async (server) => {
         const { stage } = this.#states.get(server.name)!
         if (stage === 'ready') return
-        const on = await this.#props.clients
+        const power = await this.#props.clients
           .get(server.name)!
           .isOn()
-          .catch(() => true)
+          .then((on) => (on ? 'on' : 'off'))
+          .catch(() => 'unknown')
         const { doing, percent, stage: now } = this.#states.get(server.name)!
-        if (on || now === 'ready') return
-        this.#fault(server, `its power went while ${doing}${now === 'installing' ? ` (${percent} %)` : ''}`)
+        const silent = Date.now() - (this.#signs.get(server.name) ?? Date.now())
+        if (power === 'on' || now === 'ready') return
+        const at = `while ${doing}${now === 'installing' ? ` (${percent} %)` : ''}`
+        if (power === 'off') this.#fault(server, `its power went ${at}`)
+        // Without mains the BMC is silent, too; a BMC alone may have a bad moment.
+        else if (silent > mains_silence_max_ms)
+          this.#fault(server, `neither it nor its BMC answers, ${at}; are its mains gone?`)
       }),
     )
   }
@@ -244,6 +251,8 @@ export class Run implements Conductor, Heard {
 
   booting(server: string): void {
     this.#signs.set(server, Date.now())
+    // It fell out of the installation and came back by itself: the same once more, for it was looked at.
+    this.#orders.delete(server)
     this.#event(server, { kind: 'doing', what: 'starting over the network' })
   }
 
