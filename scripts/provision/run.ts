@@ -18,23 +18,27 @@ const inventory_time_max_ms = 20 * 60_000
 const silence_max_ms = 4 * 60_000
 const mains_silence_max_ms = 60_000
 const boot_time_max_ms = 25 * 60_000
-const look_every_ms = 1_000
-const power_every_ms = 10_000
 /** An unknown card that asks so often, for so long, stands for the server that is missing. */
 const unknown_times_min = 3
 const unknown_time_min_ms = 45_000
-/** Time for images to fetch their last step. */
-const farewell_ms = 6_000
 const said_percent = 20
+
+/** How often a run looks, and how long images have to fetch their last step, ms. */
+const usual_pace = { look_ms: 1_000, power_ms: 10_000, farewell_ms: 6_000 }
 
 export interface RunProps {
   readonly plan: Plan
   readonly servers: readonly ServerPlan[]
-  readonly clients: ReadonlyMap<string, BmcClient>
+  readonly clients: ReadonlyMap<string, Pick<BmcClient, 'startOverNetwork' | 'on' | 'isOn'>>
   readonly archive: Archive
   readonly publicKey: string
   readonly say: (line: string) => void
   readonly pin: (server: ServerPlan, hostKey: string) => void
+  /** Folder of the states; absent: that of all sites. */
+  readonly folder?: string
+  readonly pace?: typeof usual_pace
+  /** Asks a server's own system. */
+  readonly reach?: typeof reach
 }
 
 export class Run implements Conductor, Heard {
@@ -46,11 +50,13 @@ export class Run implements Conductor, Heard {
   readonly #unknown = new Map<string, { since: number; times: number }>()
   readonly #signs = new Map<string, number>()
   readonly #percentSaid = new Map<string, number>()
+  readonly #pace: typeof usual_pace
   #over = false
 
   constructor(props: RunProps) {
     this.#props = props
-    for (const { name } of props.servers) this.#states.set(name, readState(props.plan.site, name))
+    this.#pace = props.pace ?? usual_pace
+    for (const { name } of props.servers) this.#states.set(name, readState(props.plan.site, name, props.folder))
   }
 
   /** The whole of it. Throws with all that went wrong. */
@@ -84,8 +90,8 @@ export class Run implements Conductor, Heard {
   async #looks(done: () => boolean | Promise<boolean>): Promise<void> {
     let power = Date.now()
     while (!(await done())) {
-      await new Promise((resolve) => setTimeout(resolve, look_every_ms))
-      if (Date.now() - power < power_every_ms) continue
+      await new Promise((resolve) => setTimeout(resolve, this.#pace.look_ms))
+      if (Date.now() - power < this.#pace.power_ms) continue
       power = Date.now()
       await this.#lookAtPower()
     }
@@ -161,7 +167,7 @@ export class Run implements Conductor, Heard {
           why: `${placeOf(server)}: it is installed, but its system does not answer; does its firmware start from the drives?`,
         })
       else if (state.stage === 'installing') {
-        const answer = await reach(plan.site, server)
+        const answer = await (this.#props.reach ?? reach)(plan.site, server)
         if (answer.kind === 'open' && answer.installation === state.installation) {
           this.#event(server.name, { kind: 'booted' })
           this.#event(server.name, { kind: 'ready' })
@@ -197,7 +203,7 @@ export class Run implements Conductor, Heard {
   async #farewell(): Promise<void> {
     this.#over = true
     const waiting = [...this.#states.values()].some(({ stage }) => stage !== 'ready')
-    if (waiting) await new Promise((resolve) => setTimeout(resolve, farewell_ms))
+    if (waiting) await new Promise((resolve) => setTimeout(resolve, this.#pace.farewell_ms))
   }
 
   #throwFaults(): void {
@@ -217,11 +223,11 @@ export class Run implements Conductor, Heard {
   }
 
   #event(server: string, event: Event): void {
-    const { plan, say } = this.#props
+    const { plan, say, folder } = this.#props
     const before = this.#states.get(server)!
     const state = next(before, event, Date.now())
     this.#states.set(server, state)
-    writeState(plan.site, server, state)
+    writeState(plan.site, server, state, folder)
     if (event.kind === 'fault' || event.kind === 'unbooted') say(event.why)
     else if (event.kind === 'progress') {
       const step = Math.floor(state.percent / said_percent)
