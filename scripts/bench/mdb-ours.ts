@@ -1,0 +1,232 @@
+/** MDB itself as a store to measure: its engine in this process, and the whole of it through REST. */
+import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { Agent, request } from 'undici'
+import { freePort, startProcess, type TestProcess } from '#services/common/testing.ts'
+import { Engine } from '#services/mdb/engine.ts'
+import { LmdbStore } from '#services/mdb/lmdb-store.ts'
+import { type Message, openPage } from '#services/mdb/page.ts'
+import { blockToAppend } from '#services/mdb/record.ts'
+import { type Block, decodeBody, encodeBody, encodeRows, rows_type } from '#services/mdb/rows.ts'
+import { root } from '../state.ts'
+import { folderBytes, memoryOf } from './mdb-candidate.ts'
+import type { Line, Store } from './mdb-worker.ts'
+
+/** Records of one commit; while one is on its way to the disk the next is made, as tg does. */
+const records_of_a_commit = 2_000
+const under_way = 2
+const everything = { from: 0, to: 7_258_118_400 }
+/** Containers made by one request. */
+const created_at_once = 1_000
+
+/** A commit's worth as blocks of rows, as tg would send it. */
+function blocksOf(lines: Line[], idOf: (device: number) => number): Block[] {
+  const groups = new Map<number, Message[]>()
+  for (const { device, message } of lines) {
+    const group = groups.get(device)
+    if (group) group.push(message)
+    else groups.set(device, [message])
+  }
+  return [...groups].map(([device, records]) => ({ container: idOf(device), bytes: encodeRows(records) }))
+}
+
+/** Hands on commit after commit, some under way at once. */
+async function inTurn(lines: Line[], store: (part: Line[]) => Promise<unknown>): Promise<void> {
+  let at = 0
+  const lane = async () => {
+    while (at < lines.length) {
+      const part = lines.slice(at, at + records_of_a_commit)
+      at += records_of_a_commit
+      await store(part)
+    }
+  }
+  await Promise.all(Array.from({ length: under_way }, lane))
+}
+
+/** Merges all pages of a store that nobody has open, and writes its file anew: what `npm run mdb -- compact` does. */
+function compact(folder: string): void {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/mdb.ts'), 'compact', folder], {
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`compact: ${stderr}`)
+}
+
+/** The decoded columns of a page, looked at; returns its records. */
+function look(bytes: Uint8Array, fields?: readonly string[]): number {
+  const page = openPage(bytes)
+  page.timestamps()
+  for (const name of fields ?? page.parameters) page.column(name)
+  return page.records
+}
+
+export class EngineStore implements Store {
+  readonly #folder: string
+  readonly #devices: number
+  readonly #objects: boolean
+  readonly #ids: number[] = []
+  #engine!: Engine
+
+  /** `objects`: reads make messages, not columns. */
+  constructor(folder: string, devices: number, objects: boolean) {
+    this.#folder = folder
+    this.#devices = devices
+    this.#objects = objects
+  }
+
+  async open(): Promise<void> {
+    const log = pino({ level: 'error' }, pino.destination(2))
+    this.#engine = await Engine.open(new LmdbStore(this.#folder, { log }), { log })
+    for (const { name, id } of this.#engine.containers()) this.#ids[Number(name.slice(1))] = id
+    if (this.#ids.length > 0) return
+    const wanted = Array.from({ length: this.#devices }, (_, device) => ({ account_id: 1, name: `d${device}`, ttl: 0 }))
+    for (let at = 0; at < wanted.length; at += created_at_once)
+      for (const { name, id } of await Promise.all(
+        wanted.slice(at, at + created_at_once).map((container) => this.#engine.create(container)),
+      ))
+        this.#ids[Number(name.slice(1))] = id
+  }
+
+  load(lines: Line[]): Promise<void> {
+    return inTurn(lines, (part) => {
+      const blocks = blocksOf(part, (device) => this.#ids[device]!)
+      return this.#engine.append(
+        blocks.map(({ container, bytes }) => blockToAppend(container, bytes as Buffer, String(container))),
+      )
+    })
+  }
+
+  async settle(): Promise<void> {
+    await this.#engine.close()
+    compact(this.#folder)
+    await this.open()
+  }
+
+  async read(devices: number[], fields?: string[]): Promise<number> {
+    let messages = 0
+    for (const device of devices) {
+      const id = this.#ids[device]!
+      if (this.#objects) {
+        for await (const batch of this.#engine.read(id, { ...everything, fields })) messages += batch.length
+      } else for await (const bytes of this.#engine.blocks(id, everything)) messages += look(bytes, fields)
+    }
+    return messages
+  }
+
+  bytes(): number {
+    return folderBytes(this.#folder)
+  }
+
+  memory(): number {
+    return memoryOf(process.pid)
+  }
+
+  async close(): Promise<void> {
+    await this.#engine.close()
+  }
+}
+
+export class RestStore implements Store {
+  readonly #folder: string
+  readonly #devices: number
+  readonly #ndjson: boolean
+  readonly #token = randomBytes(16).toString('hex')
+  readonly #ids: number[] = []
+  readonly #agent = new Agent({ connections: 4, headersTimeout: 120_000, bodyTimeout: 120_000 })
+  #process!: TestProcess
+  #url = ''
+
+  /** `ndjson`: reads ask for NDJSON, not for rows. */
+  constructor(folder: string, devices: number, ndjson: boolean) {
+    this.#folder = folder
+    this.#devices = devices
+    this.#ndjson = ndjson
+  }
+
+  async #call(method: 'GET' | 'POST', path: string, body?: string | Buffer, accept = 'application/json') {
+    const answer = await request(`${this.#url}${path}`, {
+      method,
+      dispatcher: this.#agent,
+      body: body ?? null,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        accept,
+        'content-type': Buffer.isBuffer(body) ? rows_type : 'application/json',
+      },
+    })
+    if (answer.statusCode !== 200)
+      throw new Error(
+        `${method} ${path.slice(0, 80)}: ${answer.statusCode} ${(await answer.body.text()).slice(0, 500)}`,
+      )
+    return answer.body
+  }
+
+  async open(): Promise<void> {
+    const port = await freePort()
+    this.#url = `http://127.0.0.1:${port}`
+    this.#process = await startProcess('services/mdb/mdb.ts', {
+      data: this.#folder,
+      port,
+      internal_token: this.#token,
+    })
+    type Row = { id: number; name: string }
+    const list = async (body: { text(): Promise<string> }) => {
+      const { result } = JSON.parse(await body.text()) as { result: Row[] }
+      for (const { id, name } of result) this.#ids[Number(name.slice(1))] = id
+      return result.length
+    }
+    if ((await list(await this.#call('GET', '/mdb/containers/all?fields=id,name'))) > 0) return
+    for (let at = 0; at < this.#devices; at += created_at_once) {
+      const names = Array.from({ length: Math.min(created_at_once, this.#devices - at) }, (_, i) => ({
+        name: `d${at + i}`,
+      }))
+      await list(await this.#call('POST', '/mdb/containers', JSON.stringify(names)))
+    }
+  }
+
+  load(lines: Line[]): Promise<void> {
+    return inTurn(lines, async (part) => {
+      const body = encodeBody(blocksOf(part, (device) => this.#ids[device]!))
+      const answer = await this.#call('POST', '/mdb/records', body)
+      await answer.dump()
+    })
+  }
+
+  async settle(): Promise<void> {
+    await this.#process.stop()
+    compact(join(this.#folder, 'store'))
+    await this.open()
+  }
+
+  async read(devices: number[], fields?: string[]): Promise<number> {
+    const ids = devices.map((device) => this.#ids[device]!)
+    let messages = 0
+    const query = fields ? `&fields=${fields.join(',')}` : ''
+    if (!this.#ndjson) {
+      const path = `/mdb/containers/${ids.join(',')}/records?from=0${query}`
+      const body = Buffer.from(await (await this.#call('GET', path, undefined, rows_type)).arrayBuffer())
+      for (const { bytes } of decodeBody(body)) messages += look(bytes, fields)
+      return messages
+    }
+    for (const id of ids) {
+      const path = `/mdb/containers/${id}/records?from=0&count=100000000${query}`
+      for await (const chunk of await this.#call('GET', path, undefined, 'application/x-ndjson'))
+        for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) messages++
+    }
+    return messages
+  }
+
+  bytes(): number {
+    return folderBytes(join(this.#folder, 'store'))
+  }
+
+  memory(): number {
+    return memoryOf(this.#process.pid)
+  }
+
+  async close(): Promise<void> {
+    await this.#process.stop()
+    await this.#agent.close()
+  }
+}
