@@ -17,6 +17,8 @@ import type { Line, Store } from './mdb-worker.ts'
 /** Records of one commit; while one is on its way to the disk the next is made, as tg does. */
 const records_of_a_commit = 2_000
 const under_way = 2
+/** A busy machine may keep MDB from answering for a while. */
+const patience_ms = 120_000
 const everything = { from: 0, to: 7_258_118_400 }
 /** Containers made by one request. */
 const created_at_once = 1_000
@@ -114,6 +116,16 @@ export class EngineStore implements Store {
     return messages
   }
 
+  /** The last messages of devices, as objects. */
+  async newest(devices: number[], count: number): Promise<number> {
+    let messages = 0
+    for (const device of devices) {
+      const query = { ...everything, reverse: true, count }
+      for await (const batch of this.#engine.read(this.#ids[device]!, query)) messages += batch.length
+    }
+    return messages
+  }
+
   bytes(): number {
     return folderBytes(this.#folder)
   }
@@ -145,16 +157,23 @@ export class RestStore implements Store {
   }
 
   async #call(method: 'GET' | 'POST', path: string, body?: string | Buffer, accept = 'application/json') {
-    const answer = await request(`${this.#url}${path}`, {
-      method,
-      dispatcher: this.#agent,
-      body: body ?? null,
-      headers: {
-        authorization: `Bearer ${this.#token}`,
-        accept,
-        'content-type': Buffer.isBuffer(body) ? rows_type : 'application/json',
-      },
-    })
+    const ask = () =>
+      request(`${this.#url}${path}`, {
+        method,
+        dispatcher: this.#agent,
+        body: body ?? null,
+        headers: {
+          authorization: `Bearer ${this.#token}`,
+          accept,
+          'content-type': Buffer.isBuffer(body) ? rows_type : 'application/json',
+        },
+      })
+    let answer = await ask()
+    // Told to come back, as tg is when its batches pile up.
+    for (const end = Date.now() + patience_ms; answer.statusCode === 503 && Date.now() < end; answer = await ask()) {
+      await answer.body.dump()
+      await new Promise((done) => setTimeout(done, 100))
+    }
     if (answer.statusCode !== 200)
       throw new Error(
         `${method} ${path.slice(0, 80)}: ${answer.statusCode} ${(await answer.body.text()).slice(0, 500)}`,

@@ -6,6 +6,7 @@ import { seeded } from '../devices/trip.ts'
 import type { Bench, BenchTable } from './main.ts'
 import { Candidate } from './mdb-candidate.ts'
 import { type FleetMessage, fleetBatches, fleetPackets } from './mdb-data.ts'
+import { growth } from './mdb-growth.ts'
 import { benchPython } from './mdb-python.ts'
 
 const messages_default = 1_000_000
@@ -131,7 +132,9 @@ export const bench: Bench = async ({ say, messages = messages_default, devices =
     process.off('SIGINT', interrupted)
     home.remove()
   }
-  return [tableOf(rows, results, messages, devices)]
+  const tables = [tableOf(rows, results, messages, devices)]
+  if (rows.some(({ folder }) => folder === 'engine')) tables.push(await growth({ messages, devices, seed, say }))
+  return tables
 }
 
 async function load(

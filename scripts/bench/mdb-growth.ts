@@ -1,0 +1,95 @@
+/** How MDB's reads change while its store grows: the engine alone, in this process. */
+import { rmSync } from 'node:fs'
+import { temporaryFolder } from '#services/common/testing.ts'
+import { seeded } from '../devices/trip.ts'
+import type { BenchTable } from './main.ts'
+import { fleetBatches } from './mdb-data.ts'
+import { EngineStore } from './mdb-ours.ts'
+import type { Line } from './mdb-worker.ts'
+
+/** Messages stored between two looks at the clock. */
+const batch = 20_000
+/** A store is read at these shares of its final size. */
+const shares = [0.01, 0.1, 1]
+const read_max = 500_000
+const rounds = 100
+const random_devices = 10
+const newest = 100
+
+interface Options {
+  messages: number
+  devices: number
+  seed: number
+  say(line: string): void
+}
+
+export async function growth({ messages, devices, seed, say }: Options): Promise<BenchTable> {
+  const home = temporaryFolder()
+  const store = new EngineStore(home.path, devices, false)
+  const rows: (string | number)[][] = []
+  const wanted = shares.map((share) => Math.floor(messages * share)).filter((count) => count > 0)
+  let stored = 0
+  let cpu = 0
+  let since = 0
+  try {
+    await store.open()
+    for await (const packets of fleetBatches({ devices, messages, seed }, batch)) {
+      const lines: Line[] = packets.flatMap(({ device, records }) =>
+        records.map((message) => ({ device, message, text: '' })),
+      )
+      const before = process.cpuUsage()
+      await store.load(lines)
+      const { user, system } = process.cpuUsage(before)
+      cpu += (user + system) / 1e6
+      since += lines.length
+      stored += lines.length
+      if (stored < wanted[0]!) continue
+      while (wanted.length > 0 && stored >= wanted[0]!) wanted.shift()
+      say(`mdb: ${stored.toLocaleString('en-US')} messages: reads`)
+      rows.push([stored, Math.round(since / cpu), ...(await reads(store, devices))])
+      cpu = since = 0
+      if (wanted.length === 0) break
+    }
+    await store.close()
+  } finally {
+    rmSync(home.path, { recursive: true, force: true })
+  }
+  return {
+    title: 'Reading as the store grows',
+    head: [
+      'messages',
+      'stored/s of processor',
+      'read/s of processor',
+      `newest ${newest} of ${random_devices} devices: p50 ms`,
+      'p99 ms',
+      'bytes a message',
+    ],
+    rows: rows.map((row) => [...row.slice(0, -1), (Number(row.at(-1)) / Number(row[0])).toFixed(1)]),
+    notes: [
+      `The engine alone, ${devices.toLocaleString('en-US')} devices; stored: since the line before. Read: whole histories of random devices, as decoded columns, ${read_max.toLocaleString('en-US')} messages or more.`,
+      `Newest: for ${random_devices} random devices one after another the last ${newest} messages as JavaScript objects; time that passed, ${rounds} rounds.`,
+      'Each line is taken after its store was compacted and opened again.',
+    ],
+  }
+}
+
+async function reads(store: EngineStore, devices: number): Promise<number[]> {
+  await store.settle()
+  const random = seeded(11)
+  const some = () => Array.from({ length: random_devices }, () => Math.floor(random() * devices))
+  await store.read(some())
+  const before = process.cpuUsage()
+  let messages = 0
+  // Of few devices with few messages all are read more than once.
+  while (messages < read_max) messages += await store.read(some())
+  const { user, system } = process.cpuUsage(before)
+  const times: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const began = performance.now()
+    await store.newest(some(), newest)
+    times.push(performance.now() - began)
+  }
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.floor(times.length * share)] ?? 0
+  return [Math.round(messages / ((user + system) / 1e6)), at(0.5), at(0.99), store.bytes()]
+}
