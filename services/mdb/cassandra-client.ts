@@ -123,7 +123,8 @@ export class CassandraClient {
       monitorReporting: { enabled: false },
     })
     driver.on('log', (level: string, place: string, message: string) => {
-      if (level === 'warning' || level === 'error') this.#log.warn({ place }, `cassandra: ${message}`)
+      if (level === 'error') this.#log.warn({ place }, `cassandra: ${message}`)
+      else if (level === 'warning') this.#log.debug({ place }, `cassandra: ${message}`)
     })
     return driver
   }
@@ -187,7 +188,8 @@ export class CassandraClient {
           if (!away) throw error
           if (this.#away !== undefined) throw this.#unavailable(this.#away, error)
           if (!idempotent || final || this.#alone() || performance.now() + retry_pause_ms > end) {
-            if (performance.now() - this.#lastWell > well_ms) this.#goAway(reason)
+            // One time-out of a compare-and-set says little: the read that follows it will tell.
+            if ((idempotent || final) && performance.now() - this.#lastWell > well_ms) this.#goAway(reason)
             throw this.#unavailable(reason, error)
           }
           this.retries++

@@ -44,7 +44,8 @@ export class Marks {
   /** When a mark was set, by `container/day`; its writing, while that is under way. */
   readonly #set = new Map<string, { at: number; done: Promise<void> }>()
   readonly #growth = new Map<string, Growth>()
-  readonly #counting = new Set<string>()
+  /** Days that are being counted. */
+  readonly #counting = new Map<string, Promise<void>>()
   #totals = new Map<number, Sum>()
   #totalsAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
@@ -63,8 +64,9 @@ export class Marks {
     this.#timer.unref()
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await Promise.all(this.#counting.values())
   }
 
   /** Says that a day holds pages, fresh ones if `rows`. Resolves when it is written. */
@@ -100,12 +102,11 @@ export class Marks {
     return this.#client.write([{ query, params: [shardOf(container), container, day] }])
   }
 
-  /** Marked days of a container. `emptied`: its pages were dropped after the mark was last set; there may be new ones. */
-  async days(
-    container: number,
-    from: number,
-    to: number,
-  ): Promise<{ day: number; emptied: boolean; settled: bigint | undefined }[]> {
+  /**
+   * Marked days of a container. `emptied`: its pages were dropped; there may be new ones. `old`: when its marks were set,
+   * if nobody relies on them any more.
+   */
+  async days(container: number, from: number, to: number): Promise<{ day: number; emptied: boolean; old: bigint[] }[]> {
     const rows = await this.#client.run(
       `SELECT day, writetime(seen) AS seen_at, writetime(dropped) AS dropped_at FROM ${this.#table('days')}
         WHERE container = ? AND day >= ? AND day <= ?`,
@@ -117,10 +118,10 @@ export class Marks {
       .map(({ day, seen_at, dropped_at }) => ({
         day: day as number,
         emptied: dropped_at !== null,
-        settled:
+        old:
           dropped_at !== null && (seen_at as bigint) < before && (dropped_at as bigint) < before
-            ? (seen_at as bigint)
-            : undefined,
+            ? [seen_at as bigint, dropped_at as bigint]
+            : [],
       }))
   }
 
@@ -131,14 +132,13 @@ export class Marks {
     this.changed(container, day)
   }
 
-  /** Takes an empty day's mark away that is older than any process remembers it. */
-  async forget(container: number, day: number, seen_at: bigint): Promise<void> {
-    await this.#client.write([
-      {
-        query: `DELETE seen, dropped, records, bytes FROM ${this.#table('days')} USING TIMESTAMP ? WHERE container = ? AND day = ?`,
-        params: [seen_at, container, day],
-      },
-    ])
+  /** Takes the marks of an empty day away that are older than any process remembers them; one that was set since stays. */
+  async forget(container: number, day: number, [seen_at, dropped_at]: bigint[]): Promise<void> {
+    const away = (columns: string, time: bigint) => ({
+      query: `DELETE ${columns} FROM ${this.#table('days')} USING TIMESTAMP ? WHERE container = ? AND day = ?`,
+      params: [time, container, day],
+    })
+    await this.#client.write([away('seen', seen_at!), away('dropped, records, bytes', dropped_at!)])
   }
 
   /** Days that may hold fresh pages, the longest marked first, of one container or of all; `old` as `settled` of days. */
@@ -215,10 +215,10 @@ export class Marks {
       if (left <= 0) return
       if (growth.since > due || this.#counting.has(key)) continue
       left--
-      this.#counting.add(key)
-      this.count(growth.container, growth.day)
+      const counted = this.count(growth.container, growth.day)
         .catch((err) => this.#log.debug({ err, container: growth.container }, 'a day is counted later'))
         .finally(() => this.#counting.delete(key))
+      this.#counting.set(key, counted)
     }
   }
 

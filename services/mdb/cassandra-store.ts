@@ -155,6 +155,9 @@ export class CassandraStore implements Store {
     const clamp = (day: number) => Math.min(all_days[1], Math.max(all_days[0], day))
     const marked = await this.#marks.days(container, clamp(from_day), clamp(to_day))
     const there = await Promise.all(marked.map(({ day, emptied }) => !emptied || this.#holds(container, day)))
+    for (const [i, { day, old }] of marked.entries())
+      if (!there[i] && old.length > 0)
+        this.#marks.forget(container, day, old).catch((err) => this.#log.debug({ err, container, day }, 'a mark stays'))
     return marked.filter((_, i) => there[i]).map(({ day }) => day)
   }
 
@@ -373,8 +376,7 @@ export class CassandraStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    this.#marks.stop()
-    await this.#keeping
+    await Promise.all([this.#marks.stop(), this.#keeping])
     await this.#client.close()
   }
 }
