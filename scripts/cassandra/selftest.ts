@@ -10,7 +10,7 @@ import { CassandraStore } from '#services/mdb/cassandra-store.ts'
 import { Nodes, node_count } from './cluster.ts'
 import { Fabric, isInside, private_ } from './fabric.ts'
 import { findJava } from './java.ts'
-import { clientSettings, makeRoles } from './roles.ts'
+import { clientFile, clientSettings, makeRoles } from './roles.ts'
 import { type Bench, trials } from './trials.ts'
 
 const help = `usage: npm run cassandra -- selftest [--operations N] [--keep] [--list] [NAME…]
@@ -46,6 +46,7 @@ async function inNamespaces(names: readonly string[], operations: number, keep: 
       nodes,
       fabric,
       operations,
+      settings: clientFile(folder),
       say,
       async store() {
         const { contact_points, ...settings } = clientSettings(folder)

@@ -3,13 +3,17 @@ import { ApiError } from '#services/common/errors.ts'
 import type { CassandraStore } from '#services/mdb/cassandra-store.ts'
 import { pause, until } from '../lab/shell.ts'
 import type { Nodes } from './cluster.ts'
+import { twoEngines } from './engines.ts'
 import type { Fabric } from './fabric.ts'
 import { modelTest } from './model.ts'
+import { commonSuite } from './suite.ts'
 import { type Figures, testPage, Workload } from './workload.ts'
 
 export interface Bench {
   readonly nodes: Nodes
   readonly fabric: Fabric
+  /** File of settings that leads to the cluster. */
+  readonly settings: string
   /** A store as a process of its own would have it. */
   store(): Promise<CassandraStore>
   say(text: string): void
@@ -148,6 +152,8 @@ async function starts(bench: Bench): Promise<string> {
 export const trials: readonly Trial[] = [
   ['start', 'three processes that start at once', starts],
   ['model', 'random operations of two processes against a model', (bench) => modelTest(bench)],
+  ['suite', 'the common tests of stores, with the engine', (bench) => commonSuite(bench)],
+  ['engines', 'two processes of the engine on the same containers', (bench) => twoEngines(bench)],
   [
     'kill',
     'a node dies',

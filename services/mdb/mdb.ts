@@ -1,14 +1,12 @@
 /** MDB: the message database. One process, one store, REST. */
-import { join } from 'node:path'
 import { createApi } from '#services/common/api.ts'
 import { Bus } from '#services/common/bus.ts'
 import { ApiError } from '#services/common/errors.ts'
 import { start } from '#services/common/process.ts'
 import { Engine } from './engine.ts'
 import { Jobs } from './jobs.ts'
-import { migrate } from './lmdb-migrate.ts'
-import { LmdbStore } from './lmdb-store.ts'
 import { addMetrics } from './metrics.ts'
+import { openStore } from './open-store.ts'
 import type { Publish } from './replay.ts'
 import { addRoutes } from './routes.ts'
 
@@ -42,12 +40,7 @@ start(import.meta, async ({ config, log, onStop }) => {
   onStop(() => app.close())
   onStop(() => jobs.close())
 
-  const store = new LmdbStore(join(config.data, 'store'), {
-    log,
-    map_size: config.options.map_size as number | undefined,
-  })
   await app.listen({ host: config.host, port: config.port ?? 0 })
-  // A store of the old layout is served once it is moved; until then callers are told how far it is.
-  await migrate(store, log, (text) => (why = text))
+  const store = await openStore(config, log, (text) => (why = text))
   engine = await Engine.open(store, { log, rest_ms: config.options.rest_ms as number | undefined })
 })
