@@ -5,4 +5,5 @@ export default {
   timeout: '10m',
   workerThreads: false,
   concurrency: 1,
+  serial: true,
 }

@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
 import { CassandraStore } from '#services/mdb/cassandra-store.ts'
 import { Engine } from '#services/mdb/engine.ts'
+import { patiently } from '#services/mdb/patiently.ts'
 import { toAppend } from '#services/mdb/record.ts'
 
 export interface Work {
@@ -37,7 +38,7 @@ export const timestampOf = (number: number): number => first_second + ((number *
 async function main({ settings, containers, index, seconds }: Work): Promise<void> {
   const log = pino({ level: 'silent' })
   const store = new CassandraStore(JSON.parse(readFileSync(settings, 'utf8')), log)
-  await store.ready()
+  await patiently(() => store.ready())
   const engine = await Engine.open(store, { log, rest_ms: 1_000 })
   const end = performance.now() + seconds * 1_000
   const acknowledged = new Map(containers.map((id) => [id, new Set<number>()]))

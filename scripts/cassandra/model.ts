@@ -1,9 +1,9 @@
 /** Random operations of two stores on the same containers, compared with lists in memory. One seed, one course. */
 import { ApiError } from '#services/common/errors.ts'
 import type { CassandraStore } from '#services/mdb/cassandra-store.ts'
+import { patiently } from '#services/mdb/patiently.ts'
 import { type NewPage, newPageId, type PageHead } from '#services/mdb/store.ts'
 import type { Bench } from './trials.ts'
-import { patiently } from './workload.ts'
 
 const seed = 20_261_125
 const container_count = 4

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { pino } from 'pino'
 import { fetchJars } from '#ansible/cassandra/jars.ts'
 import { CassandraStore } from '#services/mdb/cassandra-store.ts'
+import { patiently } from '#services/mdb/patiently.ts'
 import { Nodes, node_count } from './cluster.ts'
 import { Fabric, isInside, private_ } from './fabric.ts'
 import { findJava } from './java.ts'
@@ -51,7 +52,7 @@ async function inNamespaces(names: readonly string[], operations: number, keep: 
       async store() {
         const { contact_points, ...settings } = clientSettings(folder)
         const store = new CassandraStore({ ...settings, contact_points: [...contact_points] }, log)
-        await store.ready()
+        await patiently(() => store.ready())
         return store
       },
     }

@@ -1,6 +1,7 @@
 /** What is tried of MDB's store on a real cluster whose nodes die, hang and lose each other. */
 import { ApiError } from '#services/common/errors.ts'
 import type { CassandraStore } from '#services/mdb/cassandra-store.ts'
+import { patiently } from '#services/mdb/patiently.ts'
 import { pause, until } from '../lab/shell.ts'
 import type { Nodes } from './cluster.ts'
 import { twoEngines } from './engines.ts'
@@ -48,7 +49,7 @@ const containers = (store: CassandraStore, name: string, count: number) =>
   Promise.all(
     Array.from(
       { length: count },
-      async (_, i) => (await store.create({ account_id: 1, name: `${name}-${i}`, ttl: 0 })).id,
+      async (_, i) => (await patiently(() => store.create({ account_id: 1, name: `${name}-${i}`, ttl: 0 }))).id,
     ),
   )
 

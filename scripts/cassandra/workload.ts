@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto'
 import { ApiError } from '#services/common/errors.ts'
 import type { CassandraStore } from '#services/mdb/cassandra-store.ts'
+import { patiently } from '#services/mdb/patiently.ts'
 import { type NewPage, newPageId, type PageHead } from '#services/mdb/store.ts'
 
 /** A refused writer comes back after so long. */
 const refused_pause_ms = 20
-const patience_ms = 60_000
 /** Bytes of a page: below and above what lies with its head. */
 const small_bytes = 600
 const large_bytes = 20_000
@@ -23,19 +23,6 @@ export function testPage(container: number, day: number, size: number, kind: Pag
   const from = day * 86_400
   const head = { container, day, id, kind, from, to: from + 1, records: 1, json_bytes: size, size }
   return { head, bytes: contentOf(id, size) }
-}
-
-/** Asks again while it is unavailable: what counts is what is there, not when. */
-export async function patiently<T>(read: () => Promise<T>): Promise<T> {
-  const end = performance.now() + patience_ms
-  for (;;) {
-    try {
-      return await read()
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.kind !== 'unavailable' || performance.now() > end) throw error
-      await new Promise((after) => setTimeout(after, refused_pause_ms))
-    }
-  }
 }
 
 export interface Answer {

@@ -3,6 +3,7 @@
  * the lock makes the steps that are missing, the others wait.
  */
 import { createHash, randomUUID } from 'node:crypto'
+import { ApiError } from '#services/common/errors.ts'
 import type { CassandraClient } from './cassandra-client.ts'
 
 /** Copies of everything. Two of three answer for all. */
@@ -66,17 +67,14 @@ export async function migrate(client: CassandraClient, keyspace: string, datacen
   for (;;) {
     try {
       await makeMissing(client, keyspace, datacenter)
-      while (!(await client.agrees()) && performance.now() < end) await pause()
-      return
+      if (await client.agrees()) return
     } catch (error) {
       // What another process makes at this moment is not known to all nodes yet.
-      if (
-        !/does not exist|unconfigured table|Unknown CF|schema/i.test((error as Error).message) ||
-        performance.now() > end
-      )
-        throw error
-      await pause()
+      if (!/does not exist|unconfigured table|Unknown CF|schema/i.test((error as Error).message)) throw error
     }
+    if (performance.now() > end)
+      throw new ApiError('unavailable', 'the nodes of Cassandra do not agree on its tables yet')
+    await pause()
   }
 }
 

@@ -4,24 +4,31 @@ import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
 import type { CassandraConfig } from '#services/common/process.ts'
 import { CassandraStore } from './cassandra-store.ts'
+import { patiently } from './patiently.ts'
 import { storeSuite } from './suite.ts'
+
+const operations_default = 300
 
 const file = process.env.MILEPOST_CASSANDRA
 if (!file) throw new Error('MILEPOST_CASSANDRA is missing: run it with npm run cassandra -- selftest suite')
 const settings = JSON.parse(readFileSync(file, 'utf8')) as CassandraConfig
 const log = pino({ level: process.env.MILEPOST_LOG_LEVEL ?? 'fatal' })
 
+const keyspace = `test_${randomBytes(6).toString('hex')}`
+
+/** The store of a keyspace that all tests share, one after the other: each begins without containers. */
+async function open(): Promise<CassandraStore> {
+  const store = new CassandraStore({ ...settings, keyspace }, log)
+  await patiently(() => store.ready())
+  return store
+}
+
 storeSuite('cassandra', {
-  operations: Number(process.env.MILEPOST_CASSANDRA_OPERATIONS ?? 400),
+  operations: Number(process.env.MILEPOST_CASSANDRA_OPERATIONS ?? operations_default),
   async make() {
-    const keyspace = `test_${randomBytes(6).toString('hex')}`
-    return {
-      async open() {
-        const store = new CassandraStore({ ...settings, keyspace }, log)
-        await store.ready()
-        return store
-      },
-      async remove() {},
-    }
+    const store = await open()
+    for (const { id } of await store.containers()) await store.remove(id)
+    await store.close()
+    return { open, async remove() {} }
   },
 })
