@@ -1,5 +1,5 @@
 /** Merges all pages of an lmdb store and writes its file anew. */
-import { renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Merger } from '#services/mdb/engine-merge.ts'
 import { Pages } from '#services/mdb/engine-pages.ts'
@@ -13,6 +13,7 @@ export async function compact(name: string): Promise<number> {
   const progress = new Progress()
   const merger = new Merger(store, new Pages(store), quiet)
   const file = join(store.folder, 'data.mdb')
+  const aside = join(store.folder, 'compact')
   const before = statSync(file).size
   try {
     const containers = await store.containers()
@@ -21,13 +22,15 @@ export async function compact(name: string): Promise<number> {
       await merger.settle(id, await store.days(id, ...all_days))
     }
     progress.say('writing the file anew')
-    rmSync(`${file}.new`, { force: true })
-    await store.root.backup(`${file}.new`, true)
+    rmSync(aside, { recursive: true, force: true })
+    mkdirSync(aside)
+    await store.root.backup(aside, true)
   } finally {
     await merger.stop()
     await store.close()
   }
-  renameSync(`${file}.new`, file)
+  renameSync(join(aside, 'data.mdb'), file)
+  rmSync(aside, { recursive: true })
   progress.end()
   print(`${merger.merges} merges; the file had ${before} bytes, now ${statSync(file).size}`)
   return 0

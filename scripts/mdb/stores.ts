@@ -48,3 +48,16 @@ export class Progress {
 }
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)
+
+/** ms of the processor since `began`: a machine that is busy with other things does not stretch it. */
+export function cpuSince(began: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(began)
+  return (user + system) / 1000
+}
+
+/** How long a store took to open. */
+export function openTimes(ms: number[]): string {
+  const sorted = [...ms].sort((a, b) => a - b)
+  const [median = 0, worst = 0] = [sorted[sorted.length >> 1], sorted.at(-1)]
+  return `opened in ${Math.round(median)} ms of the processor (median), ${Math.round(worst)} ms (worst)`
+}

@@ -1,5 +1,6 @@
 /** Merges small pages into large ones in the background, a bounded piece at a time. */
 import type { Logger } from 'pino'
+import { ApiError } from '#services/common/errors.ts'
 import { fold, newPage, type Pages } from './engine-pages.ts'
 import { DamagedError, mergePages, page_records_max } from './page.ts'
 import type { Newest, PageHead, Store } from './store.ts'
@@ -201,6 +202,8 @@ export class Merger {
       if (error instanceof DamagedError) {
         active.touched = Date.now() + damaged_rest_ms
         this.#log.error({ reason: error.message }, 'a page is damaged: it is not merged')
+      } else if (error instanceof ApiError && error.kind === 'not_found') {
+        this.#active.delete(key)
       } else if (!this.#stopped) {
         active.touched = Date.now()
         this.#log.warn({ container, day, reason: (error as Error).message }, 'pages were not merged')

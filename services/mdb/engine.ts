@@ -306,11 +306,12 @@ export class Engine {
   async telemetry(id: number): Promise<Newest> {
     this.#get(id)
     for (;;) {
-      const newest = await this.store.newest(id)
       const days = await this.store.unmerged(Number.MAX_SAFE_INTEGER, id)
       const heads = (await Promise.all(days.map(({ day }) => this.store.heads(id, day)))).flat()
       const fresh = await this.#pages.open(heads.filter(({ kind }) => kind === 'rows'))
       if (!fresh) continue
+      // After the fresh pages: what was merged meanwhile is in both, not in neither.
+      const newest = await this.store.newest(id)
       for (const page of fresh) fold(newest, page.newest())
       return newest
     }

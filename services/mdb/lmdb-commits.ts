@@ -1,4 +1,5 @@
 /** Group commit on LMDB: what is asked while one commit is on its way to the disk shares the next one. */
+import { statfsSync } from 'node:fs'
 import type { RootDatabase } from 'lmdb'
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
@@ -12,6 +13,18 @@ export interface Work {
   apply?(): void
 }
 
+/** A disk with less room than this is full. */
+const free_bytes_min = 1024 * 1024
+/** lmdb tells the cause of a failed commit in a promise of its own. */
+const cause_time_max_ms = 1_000
+
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> }
+  if (!commitError) return error
+  const late = new Promise((resolve) => setTimeout(resolve, cause_time_max_ms, error).unref())
+  return Promise.race([commitError.catch((cause: unknown) => cause), late])
+}
+
 interface Asked extends Work {
   resolve(): void
   reject(error: unknown): void
@@ -19,6 +32,7 @@ interface Asked extends Work {
 
 export class Commits {
   readonly #root: RootDatabase<unknown, string>
+  readonly #folder: string
   readonly #log: Logger
   /** Called when a commit failed: reads again what is on the disk. */
   readonly #reload: () => void
@@ -33,8 +47,9 @@ export class Commits {
   count = 0
   ms = 0
 
-  constructor(root: RootDatabase<unknown, string>, log: Logger, reload: () => void, onEnd: () => void) {
+  constructor(root: RootDatabase<unknown, string>, folder: string, log: Logger, reload: () => void, onEnd: () => void) {
     this.#root = root
+    this.#folder = folder
     this.#log = log
     this.#reload = reload
     this.#onEnd = onEnd
@@ -101,13 +116,24 @@ export class Commits {
       })
       if (refused) throw refused
     } catch (error) {
-      return this.#recover(group, error)
+      return this.#recover(group, await causeOf(error))
     }
     this.count++
     this.ms += performance.now() - began
     for (const { apply } of group) apply?.()
     this.#onEnd()
     for (const { resolve } of group) resolve()
+  }
+
+  /** LMDB calls a write that had room for a part of it an input/output error. */
+  #isFull(message: string): boolean {
+    if (/no space|MAP_FULL/i.test(message)) return true
+    try {
+      const { bavail, bsize } = statfsSync(this.#folder)
+      return bavail * bsize < free_bytes_min
+    } catch {
+      return false
+    }
   }
 
   /** The disk says what is so, not the memory. */
@@ -119,9 +145,9 @@ export class Commits {
     } catch (error) {
       this.#damaged = error as Error
     }
-    const { message, code } = cause as NodeJS.ErrnoException
-    const reason = /no space|ENOSPC|MAP_FULL/i.test(`${message} ${code ?? ''}`)
-      ? 'the disk is full: free space, or remove containers or time ranges'
+    const { message } = cause as Error
+    const reason = this.#isFull(message)
+      ? 'the disk is full: free space, then writes go on by themselves'
       : `the store cannot write: ${message}`
     for (const { reject } of group) reject(new ApiError('unavailable', reason, { retryAfter: 5, cause }))
   }

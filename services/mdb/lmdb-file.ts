@@ -1,7 +1,7 @@
 /** The file of an lmdb store, when there is none yet. */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { open } from 'lmdb'
+import { type Database, open, type RootDatabase } from 'lmdb'
 
 /** Makes an empty file aside and puts it in its place whole: LMDB cannot tell one that was half made from a damaged one. */
 export function makeFile(folder: string, mapSize: number): void {
@@ -23,4 +23,24 @@ export function makeFile(folder: string, mapSize: number): void {
     closeSync(file)
   }
   rmSync(aside, { recursive: true, force: true })
+}
+
+const ignore = () => {}
+
+/** A table of bytes. What becomes of a write is told by the promise of its commit alone: see `Commits`. */
+export function openTable(root: RootDatabase<unknown, string>, name: string): Database<Buffer, Buffer> {
+  const table = root.openDB({ name, keyEncoding: 'binary', encoding: 'binary' }) as unknown as Database<Buffer, Buffer>
+  const put = table.put.bind(table) as (key: Buffer, value: Buffer) => Promise<boolean>
+  const remove = table.remove.bind(table) as (key: Buffer) => Promise<boolean>
+  table.put = (key: Buffer, value: Buffer) => {
+    const written = put(key, value)
+    written?.catch?.(ignore)
+    return written
+  }
+  table.remove = (key: Buffer) => {
+    const written = remove(key)
+    written?.catch?.(ignore)
+    return written
+  }
+  return table
 }

@@ -20,6 +20,11 @@ export const day_max = 2 ** day_bits - 1
 /** One number for (container, day). */
 export const dayNumber = (container: number, day: number): number => container * 2 ** day_bits + day
 
+export const ofNumber = (number: number): { container: number; day: number } => ({
+  container: Math.floor(number / 2 ** day_bits),
+  day: number % 2 ** day_bits,
+})
+
 export class Journal {
   readonly #table: Database<Buffer, Buffer>
   /** By number, in the order in which days got their first fresh page. */

@@ -90,21 +90,25 @@ export function openJson<T>(what: string, key: Buffer, value: Buffer): T {
 export interface DayRow extends Tally {
   /** Journal segments up to this one hold nothing of the day any more. */
   merged_seq: number
+  /** Pages among them that are fresh although they are not in the journal any more. */
+  rows: number
 }
 
-const day_row_bytes = 20
+const day_row_bytes = 24
 
 export function sealDay(key: Buffer, row: DayRow): Buffer {
   const value = Buffer.alloc(day_row_bytes)
   value.writeUInt32LE(row.count, 0)
   value.writeUInt32LE(row.mark, 4)
   value.writeDoubleLE(row.merged_seq, 8)
+  value.writeUInt32LE(row.rows, 16)
   return sealed(key, value)
 }
 
 export function openDay(key: Buffer, value: Buffer): DayRow {
   const bytes = unsealed(`the row of ${nameOfDay(key)}`, key, value, day_row_bytes)
-  return { count: bytes.readUInt32LE(0), mark: bytes.readUInt32LE(4), merged_seq: bytes.readDoubleLE(8) }
+  const [count, mark] = [bytes.readUInt32LE(0), bytes.readUInt32LE(4)]
+  return { count, mark, merged_seq: bytes.readDoubleLE(8), rows: bytes.readUInt32LE(16) }
 }
 
 export function nameOfDay(key: Buffer): string {

@@ -10,8 +10,8 @@ import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
 import { Commits } from './lmdb-commits.ts'
 import { Directory, expect } from './lmdb-directory.ts'
-import { makeFile } from './lmdb-file.ts'
-import { day_max, dayNumber, Journal } from './lmdb-journal.ts'
+import { makeFile, openTable } from './lmdb-file.ts'
+import { day_max, dayNumber, Journal, ofNumber } from './lmdb-journal.ts'
 import * as layout from './lmdb-layout.ts'
 import { NewestValues } from './lmdb-newest.ts'
 import { own } from './lmdb-owner.ts'
@@ -71,6 +71,8 @@ export class LmdbStore implements Store {
   readonly #entries = new Map<number, Entry>()
   /** Ids by account and name. */
   readonly #names = new Map<string, number>()
+  /** Days that have fresh pages outside of the journal, as far as this process made them. */
+  readonly #strays = new Set<number>()
   #next_id = 1
   #next_seq = 1
   #tally = nothing
@@ -82,18 +84,19 @@ export class LmdbStore implements Store {
     this.#readOnly = readOnly
     this.#disown = readOnly ? () => {} : own(folder)
     try {
-      // `overlappingSync` is off, so a commit's promise means: synced.
+      // `overlappingSync` is off, so a commit's promise means: synced. `eventTurnBatching` is off, since the promise of such
+      // a batch is in nobody's hands: when a commit fails it would end the process.
       const options = {
         mapSize: map_size,
         maxDbs: 12,
         overlappingSync: false,
+        eventTurnBatching: false,
         noMemInit: true,
         readOnly,
         noSync: !sync,
       }
       this.root = open({ path: folder, ...options })
-      const table = (name: string) =>
-        this.root.openDB({ name, keyEncoding: 'binary', encoding: 'binary' }) as unknown as Database<Buffer, Buffer>
+      const table = (name: string) => openTable(this.root, name)
       this.#meta = table('store')
       this.#containers = table('containers')
       this.#days = table('days')
@@ -103,7 +106,7 @@ export class LmdbStore implements Store {
       this.#journal = new Journal(table('journal'))
       this.#directory = new Directory(this.#days, this.#heads)
       const unpin = () => this.#directory.unpin()
-      this.commits = new Commits(this.root, log, () => this.#load(), unpin)
+      this.commits = new Commits(this.root, folder, log, () => this.#load(), unpin)
       this.#load()
     } catch (error) {
       this.#disown()
@@ -271,6 +274,7 @@ export class LmdbStore implements Store {
       apply: () => {
         this.#directory.forget(id)
         this.#newest.forget(id)
+        for (const number of this.#strays) if (ofNumber(number).container === id) this.#strays.delete(number)
       },
     })
     if (done) void this.#bury(id)
@@ -433,10 +437,11 @@ export class LmdbStore implements Store {
     const strays = [...fresh.values()].filter((page) => page.seq <= seq && !leaving.has(page.head.id))
     const arrivals = [...pages, ...strays]
     const before = rows.get(day)
-    const row: layout.DayRow = { merged_seq: 0, ...nothing, ...before }
+    const row: layout.DayRow = { merged_seq: 0, rows: 0, ...nothing, ...before }
     row.merged_seq = Math.max(row.merged_seq, seq)
     const settle = (head: PageHead, change: 1 | -1) => {
       Object.assign(row, layout.tallyWith(row, layout.headMark(head), change))
+      if (head.kind === 'rows') row.rows += change
       entry.settled.records += change * head.records
       entry.settled.bytes += change * head.json_bytes
     }
@@ -469,6 +474,8 @@ export class LmdbStore implements Store {
       const heads = [...settled.filter((head) => !leaving.has(head.id)), ...arrivals.map(({ head }) => head)]
       heads.sort((a, b) => (a.id < b.id ? -1 : 1))
       this.#directory.show(id, day, kept ? row : undefined, heads)
+      if (row.rows > 0) this.#strays.add(dayNumber(id, day))
+      else this.#strays.delete(dayNumber(id, day))
       const ids = released.map(({ head }) => head.id)
       this.#journal.remove(id, day, ids)
       for (const head of gone) this.#count(head, -1)
@@ -484,9 +491,13 @@ export class LmdbStore implements Store {
   }
 
   async unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]> {
-    if (container === undefined) return [...this.#journal.unmerged().take(count)]
-    const days = this.#journal.daysOf(container).slice(0, count)
-    return days.map((day) => ({ container, day }))
+    if (container === undefined) {
+      const strays = this.#strays.values().map((number) => ofNumber(number))
+      return [...this.#journal.unmerged().take(count), ...strays].slice(0, count)
+    }
+    const days = new Set(this.#journal.daysOf(container))
+    for (const [day, { rows }] of this.#rows(container)) if (rows > 0) days.add(day)
+    return [...days].slice(0, count).map((day) => ({ container, day }))
   }
 
   /** Whether it has records of the first layout: see `migrate`. */

@@ -18,7 +18,7 @@ import { storeSuite } from './suite.ts'
 const log = pino({ level: 'silent' })
 
 storeSuite('lmdb', {
-  operations: 700,
+  operations: 500,
   async make() {
     const folder = temporaryFolder()
     return { open: async () => new LmdbStore(folder.path, { log }), remove: async () => folder.remove() }

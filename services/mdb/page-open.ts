@@ -255,6 +255,7 @@ class RowsPage extends AnyPage {
   readonly parameters: readonly string[]
   readonly #body: Uint8Array
   readonly #timestamps: Float64Array
+  readonly #hashes: Buffer[] = []
   #messages: Message[] | undefined
   #columns: Map<string, Column> | undefined
 
@@ -287,15 +288,19 @@ class RowsPage extends AnyPage {
     return (this.#messages ??= readRecords(new ByteReader(this.#body), this.records))
   }
 
+  /** Kept: the check of a block and the search for what is there already ask for the same ones. */
   override hash(row: number): Buffer {
-    return recordHash(this.#all()[row]!)
+    return (this.#hashes[row] ??= recordHash(this.#all()[row]!))
   }
 
   override newest(): Map<string, Newest> {
     const newest = new Map<string, Newest>()
-    for (const message of this.#all()) {
+    const messages = this.#all()
+    for (let row = messages.length - 1; row >= 0; row--) {
+      const message = messages[row]!
       for (const name in message)
-        if (name !== 'timestamp') newest.set(name, { timestamp: message.timestamp, value: message[name] })
+        if (name !== 'timestamp' && !newest.has(name))
+          newest.set(name, { timestamp: message.timestamp, value: message[name] })
     }
     return newest
   }

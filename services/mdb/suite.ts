@@ -85,6 +85,7 @@ export function storeSuite(kind: string, { operations, make }: SuiteOptions): vo
       )
       t.deepEqual(await store.load([first]), [undefined])
       t.deepEqual(await store.newest(id), newest)
+      t.deepEqual(await store.unmerged(9, id), [{ container: id, day: 20_000 }], 'the middle one is fresh')
       t.deepEqual(await store.days(id, 0, 84_000), [20_000])
     }
     await store.drop(id, [20_000])

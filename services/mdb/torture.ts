@@ -45,7 +45,7 @@ const span_s = 4 * day_s
 /** Records of a container; beyond it a range is removed. */
 const records_max = 30_000
 const records_small_max = 2_500
-const containers_max = 6
+const containers_max = 4
 
 /** A generator of the same numbers in [0, 1) for the same seed (mulberry32). */
 export function random(seed: number): () => number {
@@ -81,20 +81,37 @@ function plain({ 'server.timestamp': _, peer: __, ...message }: Message): Record
   return message
 }
 
-class Torture {
+/** The engine that all lanes work on; another one after each reopening. */
+interface Bench {
+  engine: Engine
+  clock: number
+}
+
+/** Operations one after another on containers of their own. Several lanes work at the same time and share commits. */
+class Lane {
   readonly #options: TortureOptions
+  readonly #bench: Bench
+  readonly #lane: number
   readonly #next: () => number
-  readonly #models = new Map<number, Model>()
-  #engine!: Engine
-  #clock = begin_s + span_s
+  readonly models = new Map<number, Model>()
   #done = 0
   #names = 0
-  #reads = 0
-  #reopened = 0
+  reads = 0
+  appended = 0
 
-  constructor(options: TortureOptions) {
+  constructor(options: TortureOptions, bench: Bench, lane: number) {
     this.#options = options
-    this.#next = random(options.seed)
+    this.#bench = bench
+    this.#lane = lane
+    this.#next = random(options.seed * 1_000 + lane)
+  }
+
+  get #engine(): Engine {
+    return this.#bench.engine
+  }
+
+  get #clock(): number {
+    return this.#bench.clock
   }
 
   #whole(below: number): number {
@@ -102,12 +119,12 @@ class Torture {
   }
 
   #one(): [number, Model] {
-    const all = [...this.#models]
+    const all = [...this.models]
     return all[this.#whole(all.length)]!
   }
 
   #fail(what: string): never {
-    throw new Error(`seed ${this.#options.seed}, operation ${this.#done}: ${what}`)
+    throw new Error(`seed ${this.#options.seed}, lane ${this.#lane}, operation ${this.#done}: ${what}`)
   }
 
   #same(what: string, actual: unknown, expected: unknown): void {
@@ -116,62 +133,43 @@ class Torture {
     this.#fail(`${what}:\n  is        ${a}\n  should be ${b}`)
   }
 
-  async #reopen(): Promise<void> {
-    this.#reopened++
-    await this.#engine?.close()
-    const log = pino({ level: 'silent' })
-    this.#engine = await Engine.open(await this.#options.open(), { log, now: () => this.#clock })
-    const held = this.#engine.containers().map(({ id, name, ttl }) => ({ id, name, ttl }))
-    const wanted = [...this.#models].map(([id, { name, ttl }]) => ({ id, name, ttl }))
-    this.#same('containers after reopen', held, wanted)
-  }
-
-  async run(): Promise<TortureResult> {
-    const { operations, say } = this.#options
-    let appended = 0
-    await this.#reopen()
-    await this.#create()
-    await this.#create()
-    for (let said = 0; this.#done < operations; ) {
+  /** Does so many operations. */
+  async run(operations: number): Promise<void> {
+    for (let i = 0; i < operations; i++) {
       const what = this.#next()
-      if (what < 0.55) appended += await this.#append()
+      if (this.models.size < 2 || what > 0.998) await this.#create()
+      else if (what < 0.55) await this.#append()
       else if (what < 0.88) await this.#read()
       else if (what < 0.91) await this.#telemetry()
       else if (what < 0.935) await this.#remove()
       else if (what < 0.955) await this.#counters()
       else if (what < 0.975) await this.#merge()
       else if (what < 0.98) await this.#expire()
-      else if (what < 0.984) await this.#create()
-      else if (what < 0.987) await this.#drop()
-      else if (what < (this.#options.small ? 0.9872 : 0.989)) await this.#reopen()
+      else if (what < 0.983) await this.#drop()
       this.#done++
-      if (this.#done - said >= 1_000) {
-        said = this.#done
-        say?.(this.#done)
-      }
     }
-    await this.#reopen()
-    for (const [id, model] of this.#models) {
+  }
+
+  /** Compares all of it. */
+  async compareAll(): Promise<void> {
+    for (const [id, model] of this.models) {
       await this.#compare(id, model, { from: 0, to: 7e9 })
       await this.#count(id, model)
     }
-    const records = [...this.#models.values()].reduce((sum, model) => sum + model.records.length, 0)
-    await this.#engine.close()
-    return { records, appended, reads: this.#reads, reopened: this.#reopened }
   }
 
   async #create(): Promise<void> {
-    if (this.#models.size >= containers_max) return
-    const name = `c${this.#names++}`
+    if (this.models.size >= containers_max) return
+    const name = `lane ${this.#lane}, ${this.#names++}`
     const { id } = await this.#engine.create({ account_id: 0, name, ttl: 0 })
-    this.#models.set(id, { name, ttl: 0, records: [], newest: new Map() })
+    this.models.set(id, { name, ttl: 0, records: [], newest: new Map() })
   }
 
   async #drop(): Promise<void> {
-    if (this.#models.size < 3) return
+    if (this.models.size < 3) return
     const [id] = this.#one()
     await this.#engine.remove(id)
-    this.#models.delete(id)
+    this.models.delete(id)
   }
 
   #message(timestamp: number): Message {
@@ -204,18 +202,17 @@ class Torture {
     })
   }
 
-  async #append(): Promise<number> {
-    let stored = 0
+  async #append(): Promise<void> {
     // At the same time, as several gateways do; of one container only one, since the order among them is open.
-    const ids = new Set([...this.#models.keys()].filter(() => this.#next() < 0.5))
-    const batch = [...ids].map((id) => ({ id, messages: this.#messages(this.#models.get(id)!) }))
+    const ids = new Set([...this.models.keys()].filter(() => this.#next() < 0.5))
+    const batch = [...ids].map((id) => ({ id, messages: this.#messages(this.models.get(id)!) }))
     const together = this.#next() < 0.5
     const appends = batch.map(({ id, messages }) => toAppend(id, structuredClone(messages), 'x')!)
     const answers = together
       ? await this.#engine.append(appends)
       : (await Promise.all(appends.map((append) => this.#engine.append([append])))).flat()
     for (const [i, { id, messages }] of batch.entries()) {
-      const model = this.#models.get(id)!
+      const model = this.models.get(id)!
       let fresh = 0
       for (const message of messages) {
         const held = { timestamp: message.timestamp, hash: Buffer.from(recordHash(message)), message }
@@ -226,11 +223,10 @@ class Torture {
         this.#see(model, message)
       }
       this.#same(`append to ${id}`, answers[i], { container: id, stored: fresh, duplicates: messages.length - fresh })
-      stored += fresh
+      this.appended += fresh
       if (model.records.length > (this.#options.small ? records_small_max : records_max))
         await this.#removeRange(id, model, begin_s, begin_s + span_s * 0.7)
     }
-    return stored
   }
 
   #see(model: Model, { timestamp, ...message }: Message): void {
@@ -259,7 +255,7 @@ class Torture {
 
   async #compare(id: number, model: Model, query: ReadQuery): Promise<void> {
     const { reverse = false, count = Number.POSITIVE_INFINITY, every, fields } = query
-    this.#reads++
+    this.reads++
     const first = model.ttl > 0 ? Math.max(query.from, this.#clock - model.ttl) : query.from
     let expected = model.records.slice(from(model.records, first), Math.max(0, from(model.records, query.to)))
     if (every !== undefined) {
@@ -343,7 +339,39 @@ class Torture {
   }
 }
 
+/** Operations of a lane between two reopenings. */
+const round_operations = 60
+const lanes_max = 32
+
 /** Runs the operations; throws an Error with the seed and the operation at the first difference. */
-export function torture(options: TortureOptions): Promise<TortureResult> {
-  return new Torture(options).run()
+export async function torture(options: TortureOptions): Promise<TortureResult> {
+  const { operations, open, say } = options
+  const log = pino({ level: 'silent' })
+  const clock = begin_s + span_s
+  const bench: Bench = { clock, engine: await Engine.open(await open(), { log, now: () => clock }) }
+  const count = options.small ? lanes_max : 4
+  const lanes = Array.from({ length: count }, (_, lane) => new Lane(options, bench, lane))
+  let reopened = 0
+  for (let done = 0; done < operations; ) {
+    const each = Math.max(1, Math.min(round_operations, Math.ceil((operations - done) / count)))
+    await Promise.all(lanes.map((lane) => lane.run(each)))
+    done += each * count
+    say?.(Math.min(done, operations))
+    await bench.engine.close()
+    bench.engine = await Engine.open(await open(), { log, now: () => clock })
+    reopened++
+    const there = bench.engine.containers().map(({ id }) => id)
+    const wanted = lanes.flatMap((lane) => [...lane.models.keys()])
+    if (new Set(there).symmetricDifference(new Set(wanted)).size > 0)
+      throw new Error(`seed ${options.seed}: containers after reopening: ${there}, not ${wanted}`)
+  }
+  for (const lane of lanes) await lane.compareAll()
+  await bench.engine.close()
+  const sum = (value: (lane: Lane) => number) => lanes.reduce((total, lane) => total + value(lane), 0)
+  return {
+    records: sum(({ models }) => [...models.values()].reduce((total, { records }) => total + records.length, 0)),
+    appended: sum(({ appended }) => appended),
+    reads: sum(({ reads }) => reads),
+    reopened,
+  }
 }
