@@ -10,7 +10,8 @@ import {
   string_kind,
   string_tag,
 } from './column.ts'
-import { readInts, writeInts } from './column-ints.ts'
+import { readInts } from './column-ints.ts'
+import { writeInts } from './column-ints-write.ts'
 import { readNumbers, writeNumbers } from './column-numbers.ts'
 import { type ByteReader, type ByteWriter, DamagedError } from './page-bytes.ts'
 

@@ -1,5 +1,6 @@
 /** Runs of numbers, bit for bit: most are decimals of a few digits, so they are whole numbers with a scale. */
-import { readInts, writeInts } from './column-ints.ts'
+import { readInts } from './column-ints.ts'
+import { writeInts } from './column-ints-write.ts'
 import { type ByteReader, type ByteWriter, DamagedError } from './page-bytes.ts'
 
 /** Forms: what is done with the whole number to give the value. */

@@ -25,12 +25,7 @@ export class TableBuilder {
     this.timestamps = new Float64Array(records)
   }
 
-  /** The column of a name; `guess` is where the caller thinks that it is. */
-  column(name: string, guess = -1): Column {
-    const guessed = this.columns[guess]
-    if (guessed !== undefined && guessed.name === name) return guessed
-    const index = this.#index.get(name)
-    if (index !== undefined) return this.columns[index]!
+  #make(name: string): Column {
     const column = new Column(name)
     // Usual columns have a value in most records; of very many columns each has few.
     if (this.columns.length < usual_columns) column.expect(this.timestamps.length)
@@ -45,6 +40,7 @@ export class TableBuilder {
     if (typeof timestamp !== 'number' || timestamp - timestamp !== 0)
       throw new TypeError(`record ${row}: "timestamp" is missing: a number, seconds since 1970 UTC`)
     this.timestamps[row] = timestamp
+    // Most messages have their parameters in the same order: the next column is mostly the one that is looked for.
     let guess = 0
     const { columns } = this
     for (const name in message) {
@@ -54,7 +50,7 @@ export class TableBuilder {
       if (column === undefined || column.name !== name) {
         if (value === undefined) continue
         const index = this.#index.get(name)
-        if (index === undefined) column = this.column(name)
+        if (index === undefined) column = this.#make(name)
         else {
           column = columns[index]!
           guess = index
