@@ -24,7 +24,7 @@ export const cluster_name = 'milepost'
 export const node_count = 3
 const memory_mb = 640
 /** A machine that does much else takes minutes to start three Javas. */
-const start_time_max_ms = 300_000
+const start_time_max_ms = 600_000
 const stop_time_max_ms = 30_000
 
 /** Where a node lives. */

@@ -9,9 +9,10 @@
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
 import type { CassandraConfig } from '#services/common/process.ts'
-import { Catalog, type Known, notice_ms } from './cassandra-catalog.ts'
+import { Catalog, notice_ms } from './cassandra-catalog.ts'
 import { CassandraClient, type Row, type Statement } from './cassandra-client.ts'
-import { Marks, type Sum, shardOf } from './cassandra-marks.ts'
+import { Marks, shardOf } from './cassandra-marks.ts'
+import { bySize, pageIdTime, settled, toHead, withSums } from './cassandra-rows.ts'
 import { inline_bytes_max, migrate } from './cassandra-schema.ts'
 import type { Container, Newest, NewPage, PageHead, Store } from './store.ts'
 
@@ -379,50 +380,4 @@ export class CassandraStore implements Store {
     await Promise.all([this.#marks.stop(), this.#keeping])
     await this.#client.close()
   }
-}
-
-const withSums = (container: Known, counted?: Sum, added?: Sum): Container => ({
-  ...container,
-  records: (counted?.records ?? 0) + (added?.records ?? 0),
-  bytes: (counted?.bytes ?? 0) + (added?.bytes ?? 0),
-})
-
-/** When a page's id was made, ms since 1970: see `newPageId`. */
-const pageIdTime = (id: string) => Number.parseInt(id.slice(0, 9), 36)
-
-function toHead(container: number, day: number, row: Row): PageHead {
-  return {
-    container,
-    day,
-    id: row.id as string,
-    kind: row.kind as PageHead['kind'],
-    from: row.first_at as number,
-    to: row.last_at as number,
-    records: row.records as number,
-    json_bytes: Number(row.json_bytes),
-    size: row.size as number,
-  }
-}
-
-/** In groups whose sizes together are at most `most`; one that is larger alone is a group of its own. */
-function bySize<T>(items: readonly T[], sizeOf: (item: T) => number, most: number): T[][] {
-  const groups: T[][] = []
-  let [group, sum]: [T[], number] = [[], 0]
-  for (const item of items) {
-    const size = sizeOf(item)
-    if (group.length > 0 && sum + size > most) {
-      groups.push(group)
-      ;[group, sum] = [[], 0]
-    }
-    group.push(item)
-    sum += size
-  }
-  if (group.length > 0) groups.push(group)
-  return groups
-}
-
-/** Waits for all, so that nothing goes on behind the back of who was told of a failure; then throws the first. */
-async function settled(works: Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(works)).find(({ status }) => status === 'rejected')
-  if (failed) throw (failed as PromiseRejectedResult).reason
 }
