@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { parse } from 'yaml'
+import { planOf } from '#infra/site/plan-of.ts'
+import { lab } from '#infra/sites/lab.ts'
+import { stepsOf } from '#infra/stacks/steps.ts'
 import { root } from '../state.ts'
 import { cached, system } from './packages.ts'
 import { pingsOf } from './ping.ts'
@@ -52,11 +55,12 @@ test('status says of each server what it is, and of each part whether it works',
   t.is(lines[5], '○ sw-a   ○ feed:A   ● outside:up0')
 })
 
-test('every package that a role installs is in the servers’ root', (t) => {
+test('every package that a role of site lab installs is in the servers’ root', (t) => {
   const roles = join(root, 'ansible/roles')
   const there = new Set([...system, ...cached])
   // What these two look after is delivered ready-made here: they install nothing.
-  for (const role of readdirSync(roles).filter((name) => name !== 'raid1' && name !== 'bond')) {
+  const used = new Set(stepsOf(planOf(lab)).flatMap((step) => step.roles))
+  for (const role of readdirSync(roles).filter((name) => used.has(name) && name !== 'raid1' && name !== 'bond')) {
     const file = join(roles, role, 'defaults/main.yml')
     if (!existsSync(file)) continue
     const packages = (parse(readFileSync(file, 'utf8')) as Record<string, unknown> | null)?.[`${role}_packages`]

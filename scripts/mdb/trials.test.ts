@@ -44,7 +44,7 @@ test('check, dump, compact and copy', async (t) => {
   t.like(mdb('check', place), { code: 2 })
   t.regex(mdb('check', place).out, new RegExp(`is open in process ${process.pid}: stop MDB first`))
   await engine.close()
-  t.regex(mdb('compact', place).out, /1 merges/)
+  t.regex(mdb('compact', place).out, /[1-9]\d* merges/)
   t.deepEqual(mdb('check', place), { code: 0, out: 'clean: 900 records in 1 pages\n' })
   const other = join(folder.path, 'other')
   t.regex(mdb('copy', place, other).out, /1 pages copied/)
