@@ -44,11 +44,11 @@ test('check, dump, compact and copy', async (t) => {
   t.like(mdb('check', place), { code: 2 })
   t.regex(mdb('check', place).out, new RegExp(`is open in process ${process.pid}: stop MDB first`))
   await engine.close()
-  t.regex(mdb('compact', place).out, /[1-9]\d* merges/)
-  t.deepEqual(mdb('check', place), { code: 0, out: 'clean: 900 records in 1 pages\n' })
+  t.regex(mdb('compact', place).out, /2 merges/)
+  t.deepEqual(mdb('check', place), { code: 0, out: 'clean: 900 records in 2 pages\n' })
   const other = join(folder.path, 'other')
-  t.regex(mdb('copy', place, other).out, /1 pages copied/)
-  t.regex(mdb('copy', place, other).out, /0 pages copied, 1 were there already/)
+  t.regex(mdb('copy', place, other).out, /2 pages copied/)
+  t.regex(mdb('copy', place, other).out, /0 pages copied, 2 were there already/)
   const lines = mdb('dump', other, '--container', '1', '--reverse', '--count', '2').out.trim().split('\n')
   t.deepEqual(
     lines.map((line) => JSON.parse(line).n),

@@ -30,6 +30,8 @@ const ignore = () => {}
 /** A table of bytes. What becomes of a write is told by the promise of its commit alone: see `Commits`. */
 export function openTable(root: RootDatabase<unknown, string>, name: string): Database<Buffer, Buffer> {
   const table = root.openDB({ name, keyEncoding: 'binary', encoding: 'binary' }) as unknown as Database<Buffer, Buffer>
+  // One that is open for reading alone has no writes.
+  if (table.put === undefined) return table
   const put = table.put.bind(table) as (key: Buffer, value: Buffer) => Promise<boolean>
   const remove = table.remove.bind(table) as (key: Buffer) => Promise<boolean>
   table.put = (key: Buffer, value: Buffer) => {
