@@ -59,9 +59,9 @@ function map(name: string): Record<string, string> {
   return Object.fromEntries(entries.find((entry: { map?: unknown }) => entry.map).map.elem ?? [])
 }
 
-/** Flows of datagrams that a target answers. */
+/** Connections and flows of datagrams that a target answers. */
 const flowsTo = (address: string) =>
-  inside('conntrack', '-L', '-p', 'udp', '--reply-src', address).split('\n').filter(Boolean).length
+  inside('conntrack', '-L', '--reply-src', address).split('\n').filter(Boolean).length
 
 async function gone(t: import('ava').ExecutionContext, address: string, max_ms: number): Promise<void> {
   const end = performance.now() + max_ms
@@ -150,18 +150,29 @@ test.serial('a dead target leaves the map and comes back, its own slots alone; n
   await until(t, even, 10_000)
   const before = map('to_devices')
 
-  // Flows of datagrams to each of them, as DNAT makes them.
+  // A connection and a flow of datagrams to each of them, as DNAT makes them.
   for (const [index, address] of addresses.entries()) {
     const [client, front, port] = ['192.0.2.9', '192.0.2.1', String(5_000 + index)]
     const there = ['-s', client, '-d', front, '--sport', port, '--dport', '7100']
     const back = ['-r', address, '-q', client, '--reply-port-src', '7100', '--reply-port-dst', port]
-    inside('conntrack', '-I', '-p', 'udp', '-t', '600', ...there, ...back)
+    for (const protocol of ['udp', 'tcp'])
+      inside(
+        'conntrack',
+        '-I',
+        '-p',
+        protocol,
+        '-t',
+        '600',
+        ...(protocol === 'tcp' ? ['--state', 'ESTABLISHED'] : []),
+        ...there,
+        ...back,
+      )
   }
   second?.kill('SIGKILL')
   const out_ms = await until(t, Array(slots).fill(addresses[0]), 10_000)
   t.log(`out of the map after ${Math.round(out_ms)} ms`)
   await gone(t, addresses[1], 5_000)
-  t.is(flowsTo(addresses[0]), 1, 'flows to the other stay')
+  t.is(flowsTo(addresses[0]), 2, 'those to the other stay')
 
   await target(addresses[1])
   const back_ms = await until(t, even, 10_000)
