@@ -83,10 +83,10 @@ test('the table: a line a server, a bar for one that is being installed, why for
     ['srv2', next(after(way.slice(0, 1)), { kind: 'fault', why: 'srv2 (rack r1, unit 22): no answer\nmore' }, 0)],
   ])
   t.deepEqual(tableOf(servers, states, 9_000), [
-    'server  rack, unit  stage                                   doing',
-    'gw1     r1 20       ready                                   installed',
-    'srv1    r1 21       installing  █████████░░░░░░░░░░░  43 %  begins (4 s)',
-    'srv2    r1 22       stopped                                 srv2 (rack r1, unit 22): no answer',
+    'server  rack, unit  stage                         doing',
+    'gw1     r1 20       ready                         installed',
+    'srv1    r1 21       installing  ████░░░░░░  43 %  begins (4 s)',
+    'srv2    r1 22       stopped                       srv2 (rack r1, unit 22): no answer',
   ])
 })
 

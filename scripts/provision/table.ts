@@ -2,7 +2,7 @@
 import type { Plan, ServerPlan } from '#infra/site/plan.ts'
 import { readState, type ServerState } from './state.ts'
 
-const bar_width = 20
+const bar_width = 10
 
 /** Lines of the table. Pure. */
 export function tableOf(
