@@ -8,6 +8,8 @@ type Path = ServerPlan['bmc']['paths'][number]
 
 const answer_time_max_s = 2
 const tries = 3
+/** A command is given so often over each path before it counts as refused. */
+const rounds = 2
 /** ipmitool may hang on a controller that answers half. */
 const command_time_max_ms = 40_000
 
@@ -109,7 +111,8 @@ export class BmcClient {
   async #run(words: readonly string[]): Promise<string> {
     const { user, paths } = this.#server.bmc
     let why = ''
-    for (const path of paths) {
+    // A controller that is busy loses an answer now and then.
+    for (const path of Array.from({ length: rounds }, () => paths).flat()) {
       const { code, text } = await ipmitool(user, this.#password, path, words)
       if (code === 0) return text
       why = whyNot(text, this.#server, path)

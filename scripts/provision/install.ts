@@ -125,26 +125,21 @@ const here = (path: string, text: string) => {
 }
 
 /** The install step. What went wrong is reported with the last lines that were said. */
-export function installStep(server: ServerPlan, files: readonly SystemFile[], kernel_args: string): string {
+export function installStep(server: ServerPlan, files: readonly SystemFile[]): string {
   const [first, second] = server.drives.map(({ serial }) => serial)
   const { name: mirror } = server.raid
   const user = server.access.user
   const loaders =
     server.firmware === 'uefi'
-      ? `loader x86_64-efi /boot/grub/core.efi
-for part in "$efi_a" "$efi_b"; do
+      ? `for part in "$efi_a" "$efi_b"; do
   /usr/sbin/mkfs.vfat -F 32 -n EFI "$part"
   mkdir -p /target/boot/efi
   mount -t vfat "$part" /target/boot/efi
   # Where every firmware looks by itself: no entry of its own is needed, and either drive starts the server alone.
-  mkdir -p /target/boot/efi/EFI/BOOT
-  cp /target/boot/grub/core.efi /target/boot/efi/EFI/BOOT/BOOTX64.EFI
+  chroot /target grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot
   umount /target/boot/efi
 done`
-      : `loader i386-pc /boot/grub/i386-pc/core.img biosdisk
-for drive in "$a" "$b"; do
-  chroot /target /usr/lib/grub/i386-pc/grub-bios-setup --directory=/boot/grub/i386-pc "/dev/$drive"
-done`
+      : `for drive in "$a" "$b"; do chroot /target grub-install --target=i386-pc "/dev/$drive"; done`
   return `${stepCommon}echo "milepost: installing $server" > /dev/console
 cat > /tmp/install <<'END_OF_STEP'
 ${stepCommon}set -e -o pipefail
@@ -213,29 +208,8 @@ chmod 700 /target/home/${user}/.ssh`
 chroot /target ssh-keygen -q -t ed25519 -N '' -C '${server.name}' -f /etc/ssh/ssh_host_ed25519_key
 
 step 'boot loader on both drives'
-# What grub-install and update-grub do, without their searching: that takes longer than the rest.
-mirror=$(mdadm --detail --export /dev/md0 | sed -n 's/^MD_UUID=//p' | tr -d ':')
-loader() {
-  format=$1 image=$2
-  shift 2
-  mkdir -p "/target/boot/grub/$format"
-  cp "/target/usr/lib/grub/$format/"*.mod "/target/usr/lib/grub/$format/"*.lst "/target/boot/grub/$format/"
-  [ ! -e "/target/usr/lib/grub/$format/boot.img" ] || cp "/target/usr/lib/grub/$format/boot.img" "/target/boot/grub/$format/"
-  chroot /target grub-mkimage --format="$format" --prefix="(mduuid/$mirror)/boot/grub" --output="$image" part_gpt diskfilter mdraid1x ext2 "$@"
-}
 ${loaders}
-cat > /target/boot/grub/grub.cfg <<END_OF_MENU
-# The first one; Debian writes it anew with every kernel, from /etc/default/grub.d/milepost.cfg.
-serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console serial
-set timeout=1
-search --no-floppy --fs-uuid --set=root $identity
-menuentry Debian {
-  linux /vmlinuz root=UUID=$identity ro ${kernel_args}
-  initrd /initrd.img
-}
-END_OF_MENU
+chroot /target update-grub
 
 step 'end'
 for name in run dev sys proc; do umount "/target/$name"; done

@@ -73,7 +73,7 @@ export class Run implements Conductor, Heard {
         )
       }),
     )
-    const blank = servers.filter(({ name }) => this.#states.get(name)!.stage === 'waiting')
+    const blank = this.#going().filter(({ name }) => this.#states.get(name)!.stage === 'waiting')
     if (blank.length > 0)
       this.#props.say(`${blank.map(({ name }) => name).join(', ')}: switched on, to start over the network`)
     try {
@@ -252,7 +252,7 @@ export class Run implements Conductor, Heard {
     if (state.stage !== 'installing' || this.#orders.has(server)) return waitStep
     this.#orders.set(server, 'install')
     const files = systemFiles(this.#props.plan, plan, this.#props.publicKey, state.installation!)
-    return installStep(plan, files, this.#props.plan.install!.kernel_args)
+    return installStep(plan, files)
   }
 
   booting(server: string): void {
