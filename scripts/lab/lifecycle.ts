@@ -93,7 +93,11 @@ async function clean(say: (text: string) => void): Promise<void> {
     }
   }
   await until('the processes end', end_time_max_ms, () => groupNames().every((name) => processesOf(name).length === 0))
-  removeGroup()
+  // A process that has ended keeps its group busy for a moment.
+  await until('the groups are gone', end_time_max_ms, () => {
+    removeGroup()
+    return groupNames().length === 0
+  })
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')

@@ -92,7 +92,11 @@ async function clean(ground: Ground, keep: boolean, say: (text: string) => void)
     }
   const dead = () => groups.groupNames().every((name) => groups.processesOf(name).length === 0)
   await until('the processes end', end_time_max_ms, dead)
-  groups.removeGroup()
+  // A process that has ended keeps its group busy for a moment.
+  await until('the groups are gone', end_time_max_ms, () => {
+    groups.removeGroup()
+    return groups.groupNames().length === 0
+  })
   for (const machine of await net.namespaces()) await net.removeNamespace(machine)
   if (!existsSync(folder)) return
   const mounted = readFileSync('/proc/self/mounts', 'utf8').includes(` ${drivesFolder} `)
