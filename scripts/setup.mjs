@@ -25,6 +25,7 @@ const tofuVersion = 'v1.12.6'
 const goVersionMin = [1, 26, 6]
 const ansibleVersion = '2.19.14'
 const ansibleLintVersion = '26.10.1'
+const mitogenVersion = '0.3.54'
 const providerVersion = '2.1.2'
 const providerPackageSha256 = 'bcc54c7e7bd9fc7d7a52b495728e8549654f85d32dcb7421d4dc866e4f09e7d0'
 
@@ -252,11 +253,16 @@ async function infrastructure() {
 
 /** Ansible in a venv of its own, shared by all checkouts; the link in `.milepost/tools` is what the scripts use. */
 async function ansible() {
-  const wanted = [`ansible-core==${ansibleVersion}`, `ansible-lint==${ansibleLintVersion}`]
+  const wanted = [
+    `ansible-core==${ansibleVersion}`,
+    `ansible-lint==${ansibleLintVersion}`,
+    `mitogen==${mitogenVersion}`,
+  ]
   const venv = join(cache, 'ansible')
   const link = join(root, '.milepost/tools/ansible')
   const has = version(join(venv, 'bin/ansible-playbook'))?.includes(`core ${ansibleVersion}`)
-  if (!has || !existsSync(join(venv, 'bin/ansible-lint'))) {
+  const hasMitogen = version(join(venv, 'bin/python'), ['-c', 'import mitogen; print(mitogen.__version__)'])
+  if (!has || !existsSync(join(venv, 'bin/ansible-lint')) || !hasMitogen) {
     if (!version('python3', ['-c', 'import venv, sys; print(sys.version)']))
       giveUp('Ansible needs Python 3.11 or newer with its venv module: install python3 and python3-venv.')
     try {

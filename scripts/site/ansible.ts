@@ -52,6 +52,11 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
     ANSIBLE_NOCOLOR: '1',
     ANSIBLE_FORCE_COLOR: '0',
     ANSIBLE_SSH_CONTROL_PATH_DIR: connections,
+    // One Python a host and run instead of one a task: three times as fast, and more on slow processors.
+    ANSIBLE_STRATEGY_PLUGINS: mitogenFolder(),
+    ANSIBLE_STRATEGY: 'mitogen_linear',
+    ANSIBLE_TIMEOUT: '60',
+    ANSIBLE_DEPRECATION_WARNINGS: 'false',
     ANSIBLE_SSH_COMMON_ARGS: sshArguments(site)
       .map((word) => `'${word}'`)
       .join(' '),
@@ -75,6 +80,16 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
         : `ansible-playbook ended with ${code}:\n${reader.tail()}`,
     )
   return reader.recap
+}
+
+/** Where Mitogen's strategies are, in the venv of Ansible. */
+function mitogenFolder(): string {
+  const lib = join(root, '.milepost/tools/ansible/lib')
+  const found = readdirSync(lib)
+    .map((python) => join(lib, python, 'site-packages/ansible_mitogen/plugins/strategy'))
+    .find((folder) => existsSync(folder))
+  if (!found) throw new Error('Mitogen is not set up: run "node scripts/setup.mjs lab" first')
+  return found
 }
 
 /** Ends the SSH masters of a run. */
