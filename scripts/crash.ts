@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { ApiError } from '#services/common/errors.ts'
+import { seeded } from '#services/common/random.ts'
 import { Device, Tally } from './devices/device.ts'
 import { encoders, identOf } from './devices/index.ts'
 import { Progress, table } from './devices/progress.ts'
 import { type Channel, channelOf, rest, type Site, siteAt, tokenFileOf } from './devices/site.ts'
-import { seeded } from './devices/trip.ts'
 
 const help = `usage: npm run crash -- [options]
 

@@ -1,5 +1,7 @@
 /** Random operations of two stores on the same containers, compared with lists in memory. One seed, one course. */
+
 import { ApiError } from '#services/common/errors.ts'
+import { seeded } from '#services/common/random.ts'
 import type { CassandraStore } from '#services/mdb/cassandra-store.ts'
 import { patiently } from '#services/mdb/patiently.ts'
 import { type NewPage, newPageId, type PageHead } from '#services/mdb/store.ts'
@@ -12,15 +14,10 @@ const merge_most = 12
 /** Operations on different containers run at once; those on one, one after the other. */
 const progress_every_ms = 10_000
 
-/** mulberry32: 32 bits of state. */
-function random(state: number): (below: number) => number {
-  let a = state
-  return (below) => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
+/** Whole numbers from 0 to below. */
+function whole(seed: number): (below: number) => number {
+  const next = seeded(seed)
+  return (below) => Math.floor(next() * below)
 }
 
 /** A page of whole numbers: enough to tell whether one is lost or there twice. */
@@ -173,7 +170,7 @@ export async function modelTest(bench: Bench): Promise<string> {
   const courses: Course[] = []
   for (let n = 0; n < container_count; n++) {
     const { id } = await stores[n % 2]!.create({ account_id: 9, name: `model-${n}`, ttl: 0 })
-    courses.push(new Course(stores, id, random(seed + n)))
+    courses.push(new Course(stores, id, whole(seed + n)))
   }
   await Promise.all(
     courses.map(async (course) => {

@@ -1,3 +1,5 @@
+import { seeded } from '#services/common/random.ts'
+
 /** What a tracker knows at one moment. */
 export interface Fix {
   /** s since 1970 UTC, whole milliseconds; grows from fix to fix. */
@@ -20,18 +22,6 @@ export interface Fix {
   battery: number
   /** 0 … 5 */
   signal: number
-}
-
-/** A generator of numbers in 0 … 1 that gives the same ones for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }
 
 /** Where trips begin: latitude, longitude, altitude in m. */

@@ -3,9 +3,9 @@ import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { seeded } from '#services/common/random.ts'
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
-import { random } from '#services/mdb/torture.ts'
 import { checkStore } from './check.ts'
 import { now, recordOf, silent, ttl_s } from './crash-record.ts'
 import { cpuSince, openTimes, Progress, print } from './stores.ts'
@@ -40,7 +40,7 @@ async function live(folder: string, ledger: Ledger, life_ms: number): Promise<vo
 export async function crash(kills: number, seed: number): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'mdb-crash-'))
   const progress = new Progress()
-  const next = random(seed)
+  const next = seeded(seed)
   const ledger: Ledger = { ranges: [], next: 0 }
   const sum = { lost: 0, doubled: 0, damaged: 0, open_ms: [] as number[], acknowledged: 0 }
   print(`seed ${seed}`)

@@ -1,9 +1,9 @@
 /** Damages a copy of a store and reads it: a process of its own, since LMDB may end it. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { seeded } from '#services/common/random.ts'
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
-import { random } from '#services/mdb/torture.ts'
 import { silent } from './crash-record.ts'
 
 const [folder = '', seed = '0', first = '0', count = '0'] = process.argv.slice(2)
@@ -31,7 +31,7 @@ async function answers(bytes: Buffer): Promise<string> {
 
 const right = await answers(whole)
 for (let i = Number(first); i < Number(count); i++) {
-  const next = random(Number(seed) * 1_000_003 + i)
+  const next = seeded(Number(seed) * 1_000_003 + i)
   const cut = next() < 0.05
   const at = Math.floor(next() * whole.length)
   const damaged = cut ? Buffer.from(whole.subarray(0, at)) : Buffer.from(whole)

@@ -6,9 +6,9 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { seeded } from '#services/common/random.ts'
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
-import { random } from '#services/mdb/torture.ts'
 import { checkStore } from './check.ts'
 import { silent } from './crash-record.ts'
 import { cpuSince, openTimes, Progress, print } from './stores.ts'
@@ -91,7 +91,7 @@ const sum = { lost: 0, doubled: 0, half: 0, damaged: 0, open_ms: [] as number[] 
 export async function powerCuts(cuts: number, seed: number): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'mdb-power-'))
   const progress = new Progress()
-  const next = random(seed)
+  const next = seeded(seed)
   print(`seed ${seed}`)
   let done = 0
   try {

@@ -2,12 +2,13 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { departures } from '#services/common/guideline.ts'
+import { seeded } from '#services/common/random.ts'
 import { startProcess, temporaryFolder, until } from '#services/common/testing.ts'
 import { columnType, Digest, toCells, toTexts } from './columns.ts'
 import type { Exported } from './export.ts'
 import type { Manifest } from './manifest.ts'
 import type { Restored } from './restore.ts'
-import { type Rig, random, records, startRig, two_days_ago, yesterday } from './rig.ts'
+import { type Rig, records, startRig, two_days_ago, yesterday } from './rig.ts'
 import type { Problem } from './verify.ts'
 
 /** A record without the order of its parameters. */
@@ -60,7 +61,7 @@ async function append(rig: Rig, container: number, seed: number, count: number, 
 
 /** Reads in many ways; what MDB and the archive are both asked. */
 function reads(ids: number[], seed: number): string[] {
-  const next = random(seed)
+  const next = seeded(seed)
   const begin = Date.parse(`${two_days_ago}T00:00:00Z`) / 1000
   const queries = ['count=100000', 'count=100000&reverse=true', 'count=3', 'count=3&reverse=true', '']
   for (let i = 0; i < 12; i++) {
@@ -179,7 +180,7 @@ const day = async (rig: Rig, name: string) =>
 test.serial('kill -9 in the middle of an export, anywhere: the next run completes it', async (t) => {
   t.timeout(600_000)
   const rig = await startRig(t)
-  const next = random(9)
+  const next = seeded(9)
   const ids = await fill(rig, 300, 2_500)
   let halves = 0
   for (let round = 0; round < 6; round++) {
@@ -211,7 +212,7 @@ test.serial('a flipped bit anywhere: verify names the file, and no wrong answer 
   const ids = await fill(rig, 500, 300)
   await rig.job({ kind: 'export' })
   const right = digest((await rig.rest('GET', `/archive/containers/${ids[0]}/records?count=100000`)).result)
-  const next = random(11)
+  const next = seeded(11)
   const folder = join(rig.days, yesterday)
   for (let round = 0; round < 40; round++) {
     const file = round % 4 === 0 ? 'manifest.json' : 'part-0000.parquet'

@@ -1,23 +1,14 @@
 /** What the archive's tests share: a real MDB, a real archive, records of all kinds. */
+
 import type { ExecutionContext } from 'ava'
 import { call } from '#services/common/client.ts'
+import { seeded } from '#services/common/random.ts'
 import { freePort, startProcess, type TestProcess, temporaryFolder, until } from '#services/common/testing.ts'
 import type { MessageRecord } from './columns.ts'
 import { beginOf, dayBefore, dayOf } from './days.ts'
 import type { Job, Wanted } from './jobs.ts'
 
 const token = 'internal'
-
-/** A generator of the same numbers in [0, 1) for the same seed (mulberry32). */
-export function random(seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 export const yesterday = dayBefore(dayOf(Date.now() / 1000))
 export const two_days_ago = dayBefore(yesterday)
@@ -60,7 +51,7 @@ const names = [
 
 /** Records of a day, as trackers send them and as nobody would; the same for the same seed. `more`: names that some have, too. */
 export function records(seed: number, count: number, day: string, more: string[] = []): MessageRecord[] {
-  const next = random(seed)
+  const next = seeded(seed)
   const pick = <T>(list: readonly T[]) => list[Math.floor(next() * list.length)]!
   return Array.from({ length: count }, (_, i) => {
     const entries: [string, unknown][] = [

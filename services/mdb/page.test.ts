@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { fleetPackets } from '#scripts/bench/mdb-data.ts'
-import { seeded } from '#scripts/devices/trip.ts'
 import { root } from '#scripts/state.ts'
+import { seeded } from '#services/common/random.ts'
 import {
   checkPage,
   DamagedError,

@@ -1,6 +1,8 @@
 /** Random operations on an engine, each compared with a plain sorted array. The same seed gives the same operations. */
+
 import { isDeepStrictEqual } from 'node:util'
 import { pino } from 'pino'
+import { seeded } from '#services/common/random.ts'
 import { recordHash } from '#services/common/record-hash.ts'
 import { Engine, type ReadQuery } from './engine.ts'
 import type { Message } from './page.ts'
@@ -47,17 +49,6 @@ const records_max = 30_000
 const records_small_max = 2_500
 const containers_max = 4
 
-/** A generator of the same numbers in [0, 1) for the same seed (mulberry32). */
-export function random(seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 const order = (a: Pick<Held, 'timestamp' | 'hash'>, b: Pick<Held, 'timestamp' | 'hash'>) =>
   a.timestamp - b.timestamp || a.hash.compare(b.hash)
 
@@ -103,7 +94,7 @@ class Lane {
     this.#options = options
     this.#bench = bench
     this.#lane = lane
-    this.#next = random(options.seed * 1_000 + lane)
+    this.#next = seeded(options.seed * 1_000 + lane)
   }
 
   get #engine(): Engine {
