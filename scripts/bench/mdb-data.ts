@@ -1,5 +1,6 @@
 /** A realistic fleet's messages for measuring MDB: the same ones for the same seed. */
-import { seeded, Trip } from '../devices/trip.ts'
+import { seeded } from '#services/common/random.ts'
+import { Trip } from '../devices/trip.ts'
 
 /** One flat JSON object of parameters; `timestamp` in s since 1970 UTC. */
 export type FleetMessage = { timestamp: number } & Record<string, unknown>

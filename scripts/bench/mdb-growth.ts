@@ -1,7 +1,7 @@
 /** How MDB's reads change while its store grows: the engine alone, in this process. */
 import { rmSync } from 'node:fs'
+import { seeded } from '#services/common/random.ts'
 import { temporaryFolder } from '#services/common/testing.ts'
-import { seeded } from '../devices/trip.ts'
 import type { BenchTable } from './main.ts'
 import { fleetBatches } from './mdb-data.ts'
 import { EngineStore } from './mdb-ours.ts'

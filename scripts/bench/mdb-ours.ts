@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { Agent, request } from 'undici'
 import { freePort, startProcess, type TestProcess } from '#services/common/testing.ts'
 import { Engine } from '#services/mdb/engine.ts'
@@ -10,6 +10,7 @@ import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { type Message, openPage } from '#services/mdb/page.ts'
 import { blockToAppend } from '#services/mdb/record.ts'
 import { type Block, decodeBody, encodeBody, encodeRows, rows_type } from '#services/mdb/rows.ts'
+import type { Store as PageStore } from '#services/mdb/store.ts'
 import { root } from '../state.ts'
 import { folderBytes, memoryOf } from './mdb-candidate.ts'
 import type { Line, Store } from './mdb-worker.ts'
@@ -67,25 +68,27 @@ export class EngineStore implements Store {
   readonly #folder: string
   readonly #devices: number
   readonly #objects: boolean
+  readonly #store: (log: Logger) => Promise<PageStore>
   readonly #ids: number[] = []
-  #engine!: Engine
+  engine!: Engine
 
-  /** `objects`: reads make messages, not columns. */
-  constructor(folder: string, devices: number, objects: boolean) {
+  /** `objects`: reads make messages, not columns. `store`: where the pages go. */
+  constructor(folder: string, devices: number, objects: boolean, store?: (log: Logger) => Promise<PageStore>) {
     this.#folder = folder
     this.#devices = devices
     this.#objects = objects
+    this.#store = store ?? (async (log) => new LmdbStore(folder, { log }))
   }
 
   async open(): Promise<void> {
     const log = pino({ level: 'error' }, pino.destination(2))
-    this.#engine = await Engine.open(new LmdbStore(this.#folder, { log }), { log })
-    for (const { name, id } of this.#engine.containers()) this.#ids[Number(name.slice(1))] = id
+    this.engine = await Engine.open(await this.#store(log), { log })
+    for (const { name, id } of this.engine.containers()) this.#ids[Number(name.slice(1))] = id
     if (this.#ids.length > 0) return
     const wanted = Array.from({ length: this.#devices }, (_, device) => ({ account_id: 1, name: `d${device}`, ttl: 0 }))
     for (let at = 0; at < wanted.length; at += created_at_once)
       for (const { name, id } of await Promise.all(
-        wanted.slice(at, at + created_at_once).map((container) => this.#engine.create(container)),
+        wanted.slice(at, at + created_at_once).map((container) => this.engine.create(container)),
       ))
         this.#ids[Number(name.slice(1))] = id
   }
@@ -93,14 +96,14 @@ export class EngineStore implements Store {
   load(lines: Line[]): Promise<void> {
     return inTurn(lines, (part) => {
       const blocks = blocksOf(part, (device) => this.#ids[device]!)
-      return this.#engine.append(
+      return this.engine.append(
         blocks.map(({ container, bytes }) => blockToAppend(container, bytes as Buffer, String(container))),
       )
     })
   }
 
   async settle(): Promise<void> {
-    await this.#engine.close()
+    await this.engine.close()
     compact(this.#folder)
     await this.open()
   }
@@ -110,8 +113,8 @@ export class EngineStore implements Store {
     for (const device of devices) {
       const id = this.#ids[device]!
       if (this.#objects) {
-        for await (const batch of this.#engine.read(id, { ...everything, fields })) messages += batch.length
-      } else for await (const bytes of this.#engine.blocks(id, everything)) messages += look(bytes, fields)
+        for await (const batch of this.engine.read(id, { ...everything, fields })) messages += batch.length
+      } else for await (const bytes of this.engine.blocks(id, everything)) messages += look(bytes, fields)
     }
     return messages
   }
@@ -121,7 +124,7 @@ export class EngineStore implements Store {
     let messages = 0
     for (const device of devices) {
       const query = { ...everything, reverse: true, count }
-      for await (const batch of this.#engine.read(this.#ids[device]!, query)) messages += batch.length
+      for await (const batch of this.engine.read(this.#ids[device]!, query)) messages += batch.length
     }
     return messages
   }
@@ -135,7 +138,7 @@ export class EngineStore implements Store {
   }
 
   async close(): Promise<void> {
-    await this.#engine.close()
+    await this.engine.close()
   }
 }
 

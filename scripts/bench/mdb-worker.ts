@@ -29,6 +29,7 @@ async function storeOf(name: string, folder: string, schema: [string, string][],
     if (name.startsWith('engine')) return new EngineStore(folder, devices, name === 'engine-objects')
     return new RestStore(folder, devices, name === 'rest-ndjson')
   }
+  if (name === 'cassandra') return new (await import('./mdb-cassandra.ts')).CassandraBenchStore(folder, devices)
   const { PostgresColumns, PostgresJsonb, Sqlite } = await import('./mdb-peers.ts')
   if (name === 'postgres-jsonb') return new PostgresJsonb(folder)
   if (name === 'postgres-columns') return new PostgresColumns(folder, schema)
