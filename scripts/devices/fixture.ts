@@ -1,9 +1,11 @@
 /** The packets beside a protocol's description, as a device would send them, and what must come of each. */
+
 import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { loadProtocol, type Packet, type Protocol, Session, transportsOf } from '#pvm/index.ts'
 import { bytesOf, type LineAnswer, parseLine, type Recorded } from '#pvm/lines.ts'
 import { protocolFile } from '#pvm/protocols.ts'
+import { timestamp_max } from '#services/common/records.ts'
 import { encoders } from './index.ts'
 
 export type Transport = 'tcp' | 'udp' | 'http'
@@ -44,8 +46,6 @@ const expected_made_s = 1_700_000_000
 const another_s = 1_731_234_567
 /** Endings that the reading of a line has taken off a recorded text. */
 const endings = ['', '\r\n', '\r', '\n']
-/** From here on tg takes a time for that of a broken clock. */
-const timestamp_max_s = 7_258_118_400
 
 /** Transports that a protocol's fixtures can be played over. */
 export function fixtureTransports(protocol: string): Transport[] {
@@ -160,7 +160,7 @@ function stored(message: Json, later: Json): Wanted {
   const names = new Set([...Object.keys(message), ...Object.keys(later)])
   const volatile = new Set([...names].filter((name) => !isDeepStrictEqual(message[name], later[name])))
   const { timestamp } = message
-  if (typeof timestamp === 'number' && timestamp >= 0 && timestamp < timestamp_max_s) return { message, volatile }
+  if (typeof timestamp === 'number' && timestamp >= 0 && timestamp < timestamp_max) return { message, volatile }
   volatile.add('timestamp')
   return { message: timestamp === undefined ? message : { ...message, 'timestamp.raw': timestamp }, volatile }
 }

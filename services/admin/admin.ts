@@ -1,8 +1,10 @@
 /** ADMIN: the desired state of environments, in PostgreSQL; its agent makes it so. */
+
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { root_account } from '#services/common/acl.ts'
 import { bearer, createApi, eachItem, envelope, fieldsQuery, pickFields, sameSecret } from '#services/common/api.ts'
 import { mustCall } from '#services/common/client.ts'
 import { Db, type Migration } from '#services/common/db.ts'
@@ -13,7 +15,6 @@ import type { ProcessInfo } from './supervisor.ts'
 import { type Environment, instancesOf, offsets, port_step, processes_default, processTypes, tg_max } from './types.ts'
 
 const environments_max = 50
-const root_account = 1
 
 const migrations: readonly Migration[] = [
   {

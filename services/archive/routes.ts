@@ -1,20 +1,16 @@
 /** The archive's REST: days and jobs for the root account; containers and their records as MDB has them, from the files alone. */
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { root_account } from '#services/common/acl.ts'
 import { type Api, eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { ApiError } from '#services/common/errors.ts'
+import { count_default, type RecordsQuery, recordsQuery, toFields, toRange } from '#services/common/records.ts'
 import { matches, missingIds, parseSelector } from '#services/common/selector.ts'
 import { merged, pieces } from './answer.ts'
 import { dayId, pastDay } from './days.ts'
 import { type Jobs, kinds, type Wanted } from './jobs.ts'
 import type { Known, Library } from './library.ts'
 import type { Manifest } from './manifest.ts'
-
-/** As MDB: records of one answer when `count` does not say otherwise, and the latest timestamp. */
-const count_default = 1_000
-const count_max = 100_000_000
-const timestamp_max = 7_258_118_400
-const root_account = 1
 
 /** Answers carry it: all records before it are there, s since 1970. */
 const as_of_header = 'x-archive-as-of'
@@ -34,39 +30,10 @@ const jobFields = [
 ] as const
 const containerFields = ['id', 'account_id', 'name', 'ttl', 'created', 'records', 'first_day', 'last_day'] as const
 
-interface RecordsQuery {
-  from?: number
-  to?: number
-  count?: number
-  reverse?: boolean
-  fields?: string
-  every?: number
-}
-
 type Selected = { Params: { selector: string } }
 type Listed = Selected & { Querystring: { fields?: string } }
 
 const listQuery = { type: 'object', additionalProperties: false, properties: { fields: fieldsQuery } } as const
-const readQuery = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    from: { type: 'number', minimum: 0, description: 's since 1970, included' },
-    to: { type: 'number', minimum: 0, description: 's since 1970, excluded' },
-    count: { type: 'integer', minimum: 1, maximum: count_max, default: count_default },
-    reverse: { type: 'boolean', default: false, description: 'newest first' },
-    fields: {
-      type: 'string',
-      maxLength: 20_000,
-      description: 'only these parameters, comma separated; timestamp comes anyway',
-    },
-    every: {
-      type: 'number',
-      exclusiveMinimum: 0,
-      description: 'only the first record of each period of so many seconds, of each container',
-    },
-  },
-} as const
 const dayName = { type: ['string', 'null'], description: 'a UTC day that is over: 2026-11-24' } as const
 
 /** Days hold the records of all accounts. */
@@ -212,16 +179,15 @@ export function addRoutes(app: Api, library: Library, jobs: Jobs): void {
     {
       schema: {
         summary: 'Records by time, as MDB has them; NDJSON with Accept: application/x-ndjson',
-        querystring: readQuery,
+        querystring: recordsQuery,
       },
     },
     async (request, reply) => {
       const { found, errors } = select(request)
       const first = errors[0]
       if (found.length === 0 && first) throw first
-      const { from = 0, to = timestamp_max, count = count_default, reverse = false, fields, every } = request.query
-      if (from > to) throw new ApiError('malformed', `from ${from} is after to ${to}`)
-      const query = { from, to, count, reverse, fields: fields?.split(',').filter(Boolean), every }
+      const { count = count_default, reverse = false, fields, every, ...range } = request.query
+      const query = { ...toRange(range), count, reverse, fields: toFields(fields), every }
       const ndjson = request.headers.accept?.includes('application/x-ndjson') ?? false
       const as_of = mark(reply)
       const failed = errors.length === 0 ? '' : `,"errors":${JSON.stringify(errors.map((e) => e.item()))}`

@@ -1,3 +1,6 @@
+/** The account that owns the others; owner of what an internal caller makes; it alone reaches ADMIN. */
+export const root_account = 1
+
 /** One grant of a token: default deny, a rule allows. `*` stands for all. */
 export interface AclRule {
   system: string

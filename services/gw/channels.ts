@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { protocolNames, protocols } from '#pvm/index.ts'
+import { root_account } from '#services/common/acl.ts'
 import { eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { call } from '#services/common/client.ts'
 import { ApiError } from '#services/common/errors.ts'
@@ -10,7 +11,6 @@ import {
   nameSchema,
   type Query,
   recordsQuery,
-  root_account,
   type Selected,
   type Service,
   select,

@@ -25,8 +25,6 @@ export interface Service {
 export type Query = Db['query']
 export type Selected = { Params: { selector: string } }
 
-/** Owner of what an internal caller makes. */
-export const root_account = 1
 /** A long read may pause while its reader is slow. */
 const read_time_max_ms = 60_000
 const read_count_max = 100_000_000

@@ -1,5 +1,6 @@
 import { type Packet, Session } from '#pvm/index.ts'
 import { ApiError } from '#services/common/errors.ts'
+import { timestamp_max } from '#services/common/records.ts'
 import { type CloseReason, closeCodes } from './codes.ts'
 import type { Listener } from './listener.ts'
 import type { Device } from './model.ts'
@@ -35,7 +36,6 @@ const pending_bytes_max = 1024 * 1024
 /** Packets in a row with an error and none good between: the far end is no device of this protocol. */
 const errors_in_row_max = 20
 /** Timestamps from here on (2200) are broken clocks; the store refuses them. */
-const timestamp_max_s = 7_258_118_400
 /** Of an answer in the channel's log. */
 const logged_text_max = 1_000
 
@@ -175,7 +175,7 @@ export abstract class Connection {
       const device = ident === undefined ? undefined : this.host.device(channel.account_id, ident)
       if (device && !containers.includes(device.container_id)) containers.push(device.container_id)
       const { timestamp } = message
-      if (typeof timestamp !== 'number' || !(timestamp >= 0 && timestamp < timestamp_max_s)) {
+      if (typeof timestamp !== 'number' || !(timestamp >= 0 && timestamp < timestamp_max)) {
         if (timestamp !== undefined) message['timestamp.raw'] = timestamp
         message.timestamp = now
       }

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { root_account } from '#services/common/acl.ts'
 import { eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { ApiError } from '#services/common/errors.ts'
 import {
@@ -8,7 +9,6 @@ import {
   nameSchema,
   type Query,
   recordsQuery,
-  root_account,
   type Selected,
   type Service,
   select,

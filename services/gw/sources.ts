@@ -1,10 +1,12 @@
 /** Sources that the gateways refuse or let pass, fed at run time: the operator's own collection. */
+
 import { isIPv4 } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { root_account } from '#services/common/acl.ts'
 import { eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { ApiError } from '#services/common/errors.ts'
 import { missingIds, parseSelector, toSql } from '#services/common/selector.ts'
-import { announce, change, root_account, type Selected, type Service, type Table } from './collection.ts'
+import { announce, change, type Selected, type Service, type Table } from './collection.ts'
 
 export interface Source {
   id: number

@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net'
 import { Aedes, type AuthenticateError, type Client } from 'aedes'
 import { Gauge } from 'prom-client'
 import { createWebSocketStream, WebSocketServer } from 'ws'
-import { type AclRule, allows } from '#services/common/acl.ts'
+import { type AclRule, allows, root_account } from '#services/common/acl.ts'
 import { createApi, sameSecret } from '#services/common/api.ts'
 import { call } from '#services/common/client.ts'
 import { ApiError } from '#services/common/errors.ts'
@@ -17,7 +17,6 @@ const connections_max = 10_000
 const recheck_every_ms = 15_000
 /** A wrong token waits for its answer: guessing is slow. */
 const refusal_delay_ms = 500
-const root_account = 1
 
 /** Who a connection is. */
 interface Identity {

@@ -1,5 +1,7 @@
 /** What a record may be. */
+
 import { ApiError } from '#services/common/errors.ts'
+import { timestamp_max } from '#services/common/records.ts'
 import type { Append } from './engine-sift.ts'
 import { DamagedError, type Message, openPage, type Page } from './page.ts'
 import { checkRows, encodeRows } from './rows.ts'
@@ -9,8 +11,6 @@ export const parameters_max = 2_000
 /** Bytes of one record as JSON: a picture's chunk fits, a film does not. */
 export const record_bytes_max = 256 * 1024
 export const name_length_max = 128
-/** 2200-01-01 UTC: a later timestamp is a broken clock, not a time. */
-export const timestamp_max = 7_258_118_400
 /** Names of parameters in one block of rows: many devices' records of one channel. */
 const block_parameters_max = 20_000
 

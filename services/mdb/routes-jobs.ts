@@ -2,12 +2,12 @@
 import type { FastifyRequest } from 'fastify'
 import { type Api, eachItem, envelope } from '#services/common/api.ts'
 import { ApiError } from '#services/common/errors.ts'
+import { fromQuery, toQuery, toRange } from '#services/common/records.ts'
 import { missingIds, parseSelector } from '#services/common/selector.ts'
 import type { Engine } from './engine.ts'
 import type { Job, Jobs } from './jobs.ts'
 import { copyRange, type Publish, replayRange } from './replay.ts'
 import { mustSelect, type Selected, visible } from './routes.ts'
-import { fromQuery, toQuery, toRange } from './routes-records.ts'
 
 const jobs_in_request_max = 100
 /** Times faster than it was. */

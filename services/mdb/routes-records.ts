@@ -2,69 +2,28 @@
 import type { FastifyRequest } from 'fastify'
 import { type Api, eachItem, envelope } from '#services/common/api.ts'
 import { ApiError } from '#services/common/errors.ts'
+import {
+  count_default,
+  fromQuery,
+  type RecordsQuery,
+  recordsQuery,
+  toFields,
+  toQuery,
+  toRange,
+} from '#services/common/records.ts'
 import { damage, formatOf, sendRecords } from './answer.ts'
 import type { Append, Engine, ReadQuery } from './engine.ts'
 import { DamagedError } from './page.ts'
-import { blockToAppend, timestamp_max, toAppend } from './record.ts'
+import { blockToAppend, toAppend } from './record.ts'
 import { mustSelect, type Selected, select, visible } from './routes.ts'
 import { type Block, decodeBody, rows_type } from './rows.ts'
 
-/** Records of one answer when `count` does not say otherwise; an answer of rows has all. */
-const count_default = 1_000
-const count_max = 100_000_000
 const batch_containers_max = 20_000
 const batch_records_max = 100_000
 
-export const fromQuery = { type: 'number', minimum: 0, description: 's since 1970, included' } as const
-export const toQuery = { type: 'number', minimum: 0, description: 's since 1970, excluded' } as const
-
-interface RecordsQuery {
-  from?: number
-  to?: number
-  count?: number
-  reverse?: boolean
-  fields?: string
-  every?: number
-}
-
-const recordsQuery = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    from: fromQuery,
-    to: toQuery,
-    count: {
-      type: 'integer',
-      minimum: 1,
-      maximum: count_max,
-      description: `records at most; ${count_default} if absent, all in an answer of rows`,
-    },
-    reverse: { type: 'boolean', default: false, description: 'newest first' },
-    fields: {
-      type: 'string',
-      maxLength: 20_000,
-      description: 'only these parameters, comma separated; timestamp comes anyway',
-    },
-    every: {
-      type: 'number',
-      exclusiveMinimum: 0,
-      description: 'only the first record of each period of so many seconds, of each container',
-    },
-  },
-} as const
-
-/** A time range within what there can be. */
-export function toRange({ from = 0, to = timestamp_max }: { from?: number; to?: number }): {
-  from: number
-  to: number
-} {
-  if (from > to) throw new ApiError('malformed', `from ${from} is after to ${to}`)
-  return { from, to: Math.min(to, timestamp_max) }
-}
-
 function toQueryOf(request: FastifyRequest<{ Querystring: RecordsQuery }>): ReadQuery {
   const { count, reverse = false, fields, every, ...range } = request.query
-  const query: ReadQuery = { ...toRange(range), reverse, fields: fields?.split(',').filter(Boolean), every }
+  const query: ReadQuery = { ...toRange(range), reverse, fields: toFields(fields), every }
   if (count !== undefined || formatOf(request) !== 'rows') query.count = count ?? count_default
   return query
 }

@@ -1,7 +1,8 @@
 /** The compact binary body: containers' records on their way in and out. See docs/mdb-format.md. */
+
+import { timestamp_max } from '#services/common/records.ts'
 import { checkPage, DamagedError, type Message, openPage, type Page, sortRecords } from './page.ts'
 import { encodeRowsPage } from './page-open.ts'
-import { timestamp_max } from './record.ts'
 
 /** Content type of `encodeBody`. */
 export const rows_type = 'application/vnd.milepost.rows'

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { type AclRule, allows, within } from '#services/common/acl.ts'
+import { type AclRule, allows, root_account, within } from '#services/common/acl.ts'
 import { bearer, sameSecret } from '#services/common/api.ts'
 import type { Db } from '#services/common/db.ts'
 import { ApiError } from '#services/common/errors.ts'
 import { parseSelector } from '#services/common/selector.ts'
-import { root_account } from './schema.ts'
 
 /** Who calls. */
 export interface Caller {

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type { AclRule } from '#services/common/acl.ts'
+import { type AclRule, root_account } from '#services/common/acl.ts'
 import { type Api, eachItem, envelope, fieldsQuery, pickFields } from '#services/common/api.ts'
 import { mustCall } from '#services/common/client.ts'
 import { type Db, isUniqueViolation } from '#services/common/db.ts'
 import { ApiError } from '#services/common/errors.ts'
 import { missingIds, parseSelector, type Selector, toSql } from '#services/common/selector.ts'
 import { type Authority, grants, hashOf } from './authority.ts'
-import { aclSchema, limitsSchema, root_account } from './schema.ts'
+import { aclSchema, limitsSchema } from './schema.ts'
 
 const accountFields = ['id', 'parent_id', 'name', 'limits', 'blocked', 'created'] as const
 const tokenFields = ['id', 'account_id', 'name', 'acl', 'expires', 'created', 'last_used'] as const

@@ -42,9 +42,6 @@ export const migrations: readonly Migration[] = [
   },
 ]
 
-/** The account that owns the others; it alone reaches ADMIN. */
-export const root_account = 1
-
 /** What an account may have or do; absent: no limit. */
 export const limitsSchema = {
   type: 'object',
