@@ -2,21 +2,11 @@
  * A release: the services' code, the libraries it needs and the Node it runs on, in one archive named by its content.
  * usage: node ansible/release.ts FOLDER   (prints the path of FOLDER/HASH.tar.gz)
  */
-import { spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { releaseHash } from '#infra/site/release.ts'
+import { pack } from './pack.ts'
 
 const root = resolve(import.meta.dirname, '..')
 /** What of the tree runs in a rack. */
@@ -93,15 +83,9 @@ export function makeRelease(folder: string): { hash: string; archive: string } {
       cpSync(join(root, name), join(work, name), { recursive: true, verbatimSymlinks: true })
     mkdirSync(join(work, 'bin'))
     copyFileSync(process.execPath, join(work, 'bin/node'))
-    // The same content gives the same archive: order, time and owner are fixed.
-    const how = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u+rwX,go+rX,go-w']
-    // A name of its own: steps of a deploy that run at the same time may make the same release.
-    const packed = `${work}.tar.gz`
-    const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', packed, '-C', work, '.'], { encoding: 'utf8' })
-    if (tar.status !== 0) throw new Error(`release ${hash}: tar: ${tar.stderr || tar.error?.message}`)
-    renameSync(packed, archive)
+    pack(archive, work, ['.'])
   } finally {
-    for (const path of [work, `${work}.tar.gz`]) rmSync(path, { recursive: true, force: true })
+    rmSync(work, { recursive: true, force: true })
   }
   return { hash, archive }
 }

@@ -2,9 +2,9 @@
  * The libraries of Cassandra in one archive for the servers, named by its content: a deploy asks no repository.
  * usage: node ansible/cassandra/release.ts FOLDER   (prints the path of FOLDER/NAME.tar.gz)
  */
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { pack } from '../pack.ts'
 import { fetchJars, jars, libraryRelease } from './jars.ts'
 
 /** Makes `NAME.tar.gz` in the folder if it is not there yet; gives its path. */
@@ -13,16 +13,11 @@ export async function makeLibraryRelease(folder: string, say: (text: string) => 
   if (existsSync(archive)) return archive
   const libraries = await fetchJars(say)
   mkdirSync(folder, { recursive: true })
-  // The same content gives the same archive: order, time and owner are fixed.
-  const how = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u+rwX,go+rX,go-w']
-  const names = jars().map(({ path }) => path)
-  // A name of its own: steps of a deploy that run at the same time make the same release.
-  const packed = `${archive}.${process.pid}`
-  const tar = spawnSync('tar', [...how, '-I', 'gzip -n', '-cf', packed, '-C', libraries, ...names], {
-    encoding: 'utf8',
-  })
-  if (tar.status !== 0) throw new Error(`${archive}: tar: ${tar.stderr || tar.error?.message}`)
-  renameSync(packed, archive)
+  pack(
+    archive,
+    libraries,
+    jars().map(({ path }) => path),
+  )
   return archive
 }
 
