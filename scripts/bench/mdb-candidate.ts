@@ -18,6 +18,8 @@ export interface Answer {
   /** s that the store's work took, and s of the processor that the store and its client took for it. */
   seconds: number
   cpu: number
+  /** Of it what the client took, where that is known. */
+  client?: number
   messages: number
   /** Of stat: bytes on disk, and of memory in use. */
   bytes: number

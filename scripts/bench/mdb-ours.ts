@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import { Agent, request } from 'undici'
+import { ApiError } from '#services/common/errors.ts'
 import { freePort, startProcess, type TestProcess } from '#services/common/testing.ts'
-import { Engine } from '#services/mdb/engine.ts'
+import { type Append, Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { type Message, openPage } from '#services/mdb/page.ts'
 import { blockToAppend } from '#services/mdb/record.ts'
@@ -20,6 +21,8 @@ const records_of_a_commit = 2_000
 const under_way = 2
 /** A busy machine may keep MDB from answering for a while. */
 const patience_ms = 120_000
+/** Told that the store is slower than its writers, a writer comes back after so long. */
+const back_after_ms = 100
 const everything = { from: 0, to: 7_258_118_400 }
 /** Containers made by one request. */
 const created_at_once = 1_000
@@ -70,6 +73,7 @@ export class EngineStore implements Store {
   readonly #objects: boolean
   readonly #store: (log: Logger) => Promise<PageStore>
   readonly #ids: number[] = []
+  client_s = 0
   engine!: Engine
 
   /** `objects`: reads make messages, not columns. `store`: where the pages go. */
@@ -95,11 +99,27 @@ export class EngineStore implements Store {
 
   load(lines: Line[]): Promise<void> {
     return inTurn(lines, (part) => {
+      const before = process.threadCpuUsage()
       const blocks = blocksOf(part, (device) => this.#ids[device]!)
-      return this.engine.append(
+      const { user, system } = process.threadCpuUsage(before)
+      this.client_s += (user + system) / 1e6
+      return this.#append(
         blocks.map(({ container, bytes }) => blockToAppend(container, bytes as Buffer, String(container))),
       )
     })
+  }
+
+  /** Comes back when it is told to, as the clients of REST do. */
+  async #append(appends: Append[]): Promise<void> {
+    for (const end = Date.now() + patience_ms; ; ) {
+      try {
+        await this.engine.append(appends)
+        return
+      } catch (error) {
+        if (!(error instanceof ApiError && error.kind === 'unavailable') || Date.now() > end) throw error
+        await new Promise((done) => setTimeout(done, back_after_ms))
+      }
+    }
   }
 
   async settle(): Promise<void> {
@@ -175,7 +195,7 @@ export class RestStore implements Store {
     // Told to come back, as tg is when its batches pile up.
     for (const end = Date.now() + patience_ms; answer.statusCode === 503 && Date.now() < end; answer = await ask()) {
       await answer.body.dump()
-      await new Promise((done) => setTimeout(done, 100))
+      await new Promise((done) => setTimeout(done, back_after_ms))
     }
     if (answer.statusCode !== 200)
       throw new Error(

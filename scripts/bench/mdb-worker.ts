@@ -12,6 +12,8 @@ export interface Line {
 }
 
 export interface Store {
+  /** s of the processor that making what is stored took so far: a client's work, where it is done in this process. */
+  client_s?: number
   open(): Promise<void>
   /** Resolves when all is durable. */
   load(lines: Line[]): Promise<void>
@@ -52,6 +54,7 @@ async function obey(store: Store, order: Order): Promise<Answer> {
   let [bytes, memory] = [0, 0]
   const lines = order.do === 'load' ? linesOf(order.file) : []
   const began = performance.now()
+  const client_before = store.client_s ?? 0
   const [own, children] = [process.cpuUsage(), cpuOfChildren(process.pid)]
   if (order.do === 'load') {
     await store.load(lines)
@@ -62,7 +65,8 @@ async function obey(store: Store, order: Order): Promise<Answer> {
   const seconds = (performance.now() - began) / 1000
   const { user, system } = process.cpuUsage(own)
   const cpu = (user + system) / 1e6 + cpuOfChildren(process.pid) - children
-  return { seconds, cpu, messages, bytes, memory }
+  const client = store.client_s === undefined ? {} : { client: store.client_s - client_before }
+  return { seconds, cpu, ...client, messages, bytes, memory }
 }
 
 if (import.meta.main) {

@@ -1,8 +1,8 @@
 /** Merges small pages into large ones in the background, a bounded piece at a time. */
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
-import { fold, newPage, type Pages } from './engine-pages.ts'
-import { DamagedError, mergePages, page_records_max } from './page.ts'
+import { fold, named, newPage, type Pages } from './engine-pages.ts'
+import { DamagedError, mergePages, page_records_max, RowsMerge, summarise } from './page.ts'
 import type { Newest, PageHead, Store } from './store.ts'
 
 /** Bytes of JSON that a page's records have at most, whatever their number. */
@@ -22,6 +22,13 @@ const rest_after_ms = 10 * 60_000
 const look_every_ms = 30_000
 /** Merges under way at once, so that they share commits. */
 const at_once_max = 12
+/** The same when room for fresh pages runs out: then each has few records. */
+const urgent_at_once_max = 64
+/** From this pressure on `pace_max` records are merged for each that is stored; fewer below it, one when it gets urgent. */
+const full_pressure = 0.8
+const pace_max = 3
+/** Records that writers wait for at most. */
+const owed_max = 20_000
 /** Days found by one question to the store. */
 const found_max = 64
 /** A day with a damaged page is left alone for so long. */
@@ -85,6 +92,12 @@ function shrinking(heads: PageHead[]): PageHead[] | undefined {
   return heads.length > 1 && Math.ceil(size) < heads.length ? heads : undefined
 }
 
+/** What comes out of a merge; `newest`: of the fresh pages that went into it. */
+interface Merged {
+  pages: Buffer[]
+  newest: Newest
+}
+
 interface Active {
   container: number
   day: number
@@ -93,6 +106,8 @@ interface Active {
   fresh: number
   fresh_size: number
   busy: boolean
+  /** Its fresh pages go, however few. */
+  urgent: boolean
 }
 
 export class Merger {
@@ -105,8 +120,11 @@ export class Merger {
   readonly #timer: NodeJS.Timeout
   readonly #rest_after_ms: number
   #running = 0
+  /** Records to merge before writers go on: see `pace`. */
+  #owed = 0
   #stopped = false
-  #idle: (() => void)[] = []
+  /** Who waits for a merge to end. */
+  readonly #ended: (() => void)[] = []
   /** Merges done, records that they wrote, and ms of computing. */
   merges = 0
   records = 0
@@ -138,7 +156,7 @@ export class Merger {
     const key = container * 2 ** 17 + day
     let active = this.#active.get(key)
     if (!active) {
-      active = { container, day, touched: Date.now(), fresh: 0, fresh_size: 0, busy: false }
+      active = { container, day, touched: Date.now(), fresh: 0, fresh_size: 0, busy: false, urgent: false }
       this.#active.set(key, active)
     }
     return active
@@ -158,7 +176,7 @@ export class Merger {
   }
 
   #pump(): void {
-    while (!this.#stopped && this.#running < at_once_max) {
+    while (!this.#stopped && this.#running < (this.#store.pressure > 0.5 ? urgent_at_once_max : at_once_max)) {
       const next = this.#take()
       if (!next) break
       this.#running++
@@ -166,7 +184,7 @@ export class Merger {
       void this.#run(next).finally(() => {
         this.#running--
         next.busy = false
-        if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve()
+        for (const resolve of this.#ended.splice(0)) resolve()
         // Other work of the process comes in between.
         setImmediate(() => this.#pump())
       })
@@ -181,14 +199,19 @@ export class Merger {
     }
     if (this.#store.pressure <= 0.5) return undefined
     // The room for fresh pages runs out: those that are there for longest go, however few there are of a day.
-    for (const active of this.#active.values()) if (!active.busy && active.fresh > 0) return active
+    for (const active of this.#active.values()) {
+      if (active.busy || active.fresh === 0) continue
+      active.urgent = true
+      return active
+    }
     return undefined
   }
 
   async #run(active: Active): Promise<void> {
     const { container, day } = active
     const rest = Date.now() - active.touched >= this.#rest_after_ms
-    const urgent = this.#store.pressure > 0.5
+    const { urgent } = active
+    active.urgent = false
     const key = container * 2 ** 17 + day
     // Again behind the others, should it be written to.
     this.#active.delete(key)
@@ -216,23 +239,67 @@ export class Merger {
   async mergeOnce(container: number, day: number, urgent: boolean, rest: boolean): Promise<boolean> {
     const group = planMerge(await this.#store.heads(container, day), urgent, rest)
     if (!group) return false
-    const pages = await this.#pages.open(group)
-    if (!pages) return true
-    const began = performance.now()
     const records = group.reduce((sum, head) => sum + head.records, 0)
     const json_bytes = group.reduce((sum, head) => sum + head.json_bytes, 0)
     const fitting = Math.floor((page_json_bytes_max * records) / Math.max(1, json_bytes))
-    const merged = mergePages(pages, Math.max(1, Math.min(page_records_max, fitting)))
-    const newest: Newest = new Map()
-    for (const [i, page] of pages.entries()) if (group[i]!.kind === 'rows') fold(newest, page.newest())
-    this.ms += performance.now() - began
-    const made = merged.map((bytes) => newPage(container, bytes, 'page'))
+    const records_max = Math.max(1, Math.min(page_records_max, fitting))
+    const merged = (await this.#mergeRows(group, json_bytes, records_max)) ?? (await this.#merge(group, records_max))
+    if (!merged) return true
+    const { pages, newest } = merged
+    const made = pages.map((bytes) => newPage(container, bytes, 'page'))
     if (await this.#store.replace(container, day, group, made, newest)) {
       this.merges++
       this.records += records
+      if (group[0]!.kind === 'rows') this.#owed -= records
     }
     this.#pages.forget(group)
     return true
+  }
+
+  /** Fresh pages of rows; undefined: there are others among them, or one is gone. */
+  async #mergeRows(group: PageHead[], json_bytes: number, records_max: number): Promise<Merged | undefined> {
+    if (group[0]!.kind !== 'rows') return undefined
+    const loaded = await this.#store.load(group)
+    if (!loaded.every((bytes) => bytes && summarise(bytes).kind === 'rows')) return undefined
+    const began = performance.now()
+    const merge = new RowsMerge()
+    for (const [i, head] of group.entries()) named(head, () => merge.add(loaded[i]!, head.records))
+    const merged = merge.finish(json_bytes, records_max)
+    this.ms += performance.now() - began
+    return merged
+  }
+
+  /** Pages of any kind; undefined: one is gone. */
+  async #merge(group: PageHead[], records_max: number): Promise<Merged | undefined> {
+    const opened = await this.#pages.open(group)
+    if (!opened) return undefined
+    const began = performance.now()
+    const pages = mergePages(opened, records_max)
+    const newest: Newest = new Map()
+    for (const [i, page] of opened.entries()) if (group[i]!.kind === 'rows') fold(newest, page.newest())
+    this.ms += performance.now() - began
+    return { pages, newest }
+  }
+
+  /**
+   * Keeps pace between writers and merges while room for fresh pages runs out: records that are stored wait until others were
+   * merged for them, the more the less room there is, but no longer than `patience_ms`.
+   */
+  async pace(records: number, patience_ms: number): Promise<void> {
+    const { pressure } = this.#store
+    if (pressure <= 0.5) this.#owed = 0
+    else this.#owed += records * Math.min(pace_max, 1 + ((pressure - 0.5) * (pace_max - 1)) / (full_pressure - 0.5))
+    this.#owed = Math.min(this.#owed, owed_max)
+    const end = Date.now() + patience_ms
+    while (this.#owed > 0 && Date.now() < end) {
+      this.#pump()
+      if (this.#running === 0) return
+      await this.#oneEnded()
+    }
+  }
+
+  #oneEnded(): Promise<void> {
+    return new Promise((resolve) => this.#ended.push(resolve))
   }
 
   /** Merges until nothing is left to do for days that are known; `rest`: brings them to rest. */
@@ -243,6 +310,6 @@ export class Merger {
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#timer)
-    while (this.#running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+    while (this.#running > 0) await this.#oneEnded()
   }
 }

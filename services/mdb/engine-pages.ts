@@ -1,6 +1,6 @@
 /** Opened pages, remembered within bounds. */
 import { Bounded } from './bounded.ts'
-import { DamagedError, openPage, type Page, summarise } from './page.ts'
+import { DamagedError, openPage, type Page, type PageSummary, summarise } from './page.ts'
 import { type Newest, type NewPage, newPageId, type PageHead, type Store } from './store.ts'
 
 /** Bytes of opened pages that are kept, as their records would have in JSON: an upper bound of what they take. */
@@ -9,23 +9,31 @@ const opened_bytes_max = 192 * 1024 * 1024
 export const pageName = ({ container, day, id }: PageHead): string =>
   `page ${id} of container ${container}, ${new Date(day * 86_400_000).toISOString().slice(0, 10)}`
 
-/** Opens the bytes of a page; what is wrong with them is said with the page's name. */
-export function openNamed(head: PageHead, bytes: Buffer): Page {
-  let page: Page
+/** What is wrong with a page is said with its name. */
+export function named<T>(head: PageHead, read: () => T): T {
   try {
-    page = openPage(bytes)
+    return read()
   } catch (error) {
     if (error instanceof DamagedError) throw new DamagedError(`${pageName(head)}: ${error.message}`)
     throw error
   }
+}
+
+/** Opens the bytes of a page; what is wrong with them is said with the page's name. */
+export function openNamed(head: PageHead, bytes: Buffer): Page {
+  const page = named(head, () => openPage(bytes))
   if (page.records !== head.records || page.from !== head.from || page.to !== head.to)
     throw new DamagedError(`${pageName(head)} is not the one that was stored there`)
   return page
 }
 
 /** A page as a store takes it; all its records are of one day. */
-export function newPage(container: number, bytes: Buffer, kind: PageHead['kind']): NewPage {
-  const { records, from, to, json_bytes } = summarise(bytes)
+export function newPage(
+  container: number,
+  bytes: Buffer,
+  kind: PageHead['kind'],
+  { records, from, to, json_bytes }: PageSummary = summarise(bytes),
+): NewPage {
   const day = Math.floor(from / 86_400)
   const head = { container, day, id: newPageId(), kind, from, to, records, json_bytes, size: bytes.length }
   return { head, bytes }

@@ -231,7 +231,7 @@ function mark(page: Page, first: number, end: number, other: Page, doubles: Uint
 /** An append as fresh pages of one day each, without rows that are marked. */
 function cut({ container, page, bytes }: Append, doubles: Uint8Array | undefined): NewPage[] {
   const [first, last] = [dayOf(page.from), dayOf(page.to)]
-  if (!doubles && first === last) return [newPage(container, bytes, 'rows')]
+  if (!doubles && first === last) return [newPage(container, bytes, 'rows', page)]
   const pages: NewPage[] = []
   const timestamps = page.timestamps()
   for (let row = 0; row < page.records; ) {

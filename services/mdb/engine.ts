@@ -15,6 +15,8 @@ export type { Append, ReadQuery }
 const waiting_bytes_max = 64 * 1024 * 1024
 /** A write that waits longer than this tells that the store is slow or away: others are not let in behind it. */
 const waiting_time_max_ms = 5_000
+/** Held up no longer than this for the sake of merges. */
+const pace_max_ms = 1_000
 /** One commit's worth. */
 const group_bytes_max = 8 * 1024 * 1024
 /** How often expired pages are looked for. */
@@ -217,6 +219,9 @@ export class Engine {
       while (count < this.#waiting.length && (count === 0 || bytes < group_bytes_max))
         bytes += this.#waiting[count++]!.bytes
       const group = this.#waiting.splice(0, count)
+      this.#since = Date.now()
+      const records = group.reduce((sum, { batch }) => batch.reduce((sum, { page }) => sum + page.records, sum), 0)
+      await this.merger.pace(records, pace_max_ms)
       await this.alone(() => this.#writeGroup(group))
       this.#waiting_bytes -= bytes
     }

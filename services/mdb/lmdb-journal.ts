@@ -4,8 +4,8 @@ import { openSegment, sealSegment, seqKey, seqMark, type Tally, tallyWith } from
 import type { NewPage } from './store.ts'
 
 /** Room for fresh pages, in the file and in memory; engine and writers heed `pressure`. */
-const bytes_max = 96 * 1024 * 1024
-const pages_max = 400_000
+const bytes_max = 192 * 1024 * 1024
+const pages_max = 500_000
 
 export type FreshPage = NewPage & { seq: number }
 
@@ -116,7 +116,7 @@ export class Journal {
         if (days) days.add(day)
         else this.#by_container.set(container, new Set([day]))
       }
-      fresh.pages.set(id, { ...page, seq })
+      fresh.pages.set(id, { head: page.head, bytes: page.bytes, seq })
     }
   }
 

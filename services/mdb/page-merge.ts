@@ -193,20 +193,30 @@ export function mergePages(pages: readonly Page[], records_max = page_records_ma
     pages,
     pages.map((page) => [0, page.records] as const),
   )
-  // Pages of about the same size, not large ones and a rest.
-  const parts = Math.max(1, Math.ceil(order.size / records_max))
   const json_bytes = pages.reduce((sum, page) => sum + page.json_bytes, 0)
-  const whole = parts === 1 && order.dropped === 0 ? json_bytes : undefined
+  const known = order.dropped === 0 ? json_bytes : undefined
+  return cutPages(order.size, (first, end) => slice(pages, order, first, end), known, records_max)
+}
+
+/** Pages of at most `records_max` of `size` records, whose tables are made part by part. `known`: bytes of all as JSON. */
+export function cutPages(
+  size: number,
+  tableOf: (first: number, end: number) => Table,
+  known: number | undefined,
+  records_max = page_records_max,
+): Buffer[] {
+  // Pages of about the same size, not large ones and a rest.
+  const parts = Math.max(1, Math.ceil(size / records_max))
   const out: Buffer[] = []
   for (let part = 0; part < parts; part++) {
-    const first = Math.floor((order.size * part) / parts)
-    const end = Math.floor((order.size * (part + 1)) / parts)
-    add(first, end, whole)
+    const first = Math.floor((size * part) / parts)
+    const end = Math.floor((size * (part + 1)) / parts)
+    add(first, end, parts === 1 ? known : undefined)
   }
   return out
 
   function add(first: number, end: number, known?: number): void {
-    const table = slice(pages, order, first, end)
+    const table = tableOf(first, end)
     const bytes = known ?? jsonBytes(table)
     if (bytes <= page_json_bytes_max || end - first < 2) {
       out.push(encodeTable(table, bytes))

@@ -321,7 +321,8 @@ export function pickOf(message: Message, fields: readonly string[]): Message {
   return picked
 }
 
-function rowsBody(bytes: Uint8Array): Uint8Array {
+/** The records of rows, unpacked. */
+export function rowsBody(bytes: Uint8Array): Uint8Array {
   const body = bytes.subarray(head_bytes)
   if (!(bytes[10]! & packed_flag)) return body
   try {

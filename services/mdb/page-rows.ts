@@ -8,20 +8,20 @@ export const null_value = 0
 export const false_value = 1
 export const true_value = 2
 /** A whole number within ±2⁵², zigzag. */
-const whole_value = 3
-const float_value = 4
+export const whole_value = 3
+export const float_value = 4
 /** A text that was not there before: it gets the next index. */
-const string_value = 5
+export const string_value = 5
 /** The index of an earlier text. */
-const again_value = 6
-const json_value = 7
+export const again_value = 6
+export const json_value = 7
 /** A byte of `small` and above is a whole number of 0 … 255 − small. */
-const small = 16
+export const small = 16
 const whole_max = 2 ** 52
 /** A record with more parameters is not a device's message. */
 const parameters_max = 2_000
 /** Texts longer than this are not looked up again. */
-const again_max = 64
+export const again_max = 64
 
 /** Writes a name: its number, or 0 and its text. */
 export function writeName(out: ByteWriter, name: string): void {
@@ -187,7 +187,7 @@ export function writeRecords(out: ByteWriter, records: readonly Message[], known
 export interface RowsScan {
   timestamps: Float64Array
   /** In the order of their first use. */
-  parameters: string[]
+  parameters: readonly string[]
 }
 
 /** Passes a text; it must be UTF-8. */
@@ -218,15 +218,13 @@ export function scanRecords(from: ByteReader, records: number): RowsScan {
   // A record takes at least the number of its shape and its timestamp.
   if (records * 9 > from.end - from.at) throw new DamagedError(`${records} records in ${from.end - from.at} bytes`)
   const timestamps = new Float64Array(records)
-  const shapes: string[][] = []
-  const parameters = new Set<string>()
+  const shapes: (readonly string[])[] = []
   let known = 0
   for (let row = 0; row < records; row++) {
     const which = from.varint()
     let shape = shapes[which - 1]
     if (which === 0) {
       shape = readShape(from, row)
-      for (const name of shape) parameters.add(name)
       shapes.push(shape)
     }
     if (shape === undefined) throw new DamagedError(`record ${row}: there is no shape ${which} before it`)
@@ -254,16 +252,33 @@ export function scanRecords(from: ByteReader, records: number): RowsScan {
     }
   }
   if (from.at !== from.end) throw new DamagedError(`${from.end - from.at} bytes follow the last record`)
-  return { timestamps, parameters: [...parameters] }
+  return { timestamps, parameters: shapes.length === 1 ? shapes[0]! : [...new Set(shapes.flat())] }
 }
 
-function readShape(from: ByteReader, row: number): string[] {
+/** Shapes read lately, with their bytes: a fleet's blocks begin with the same few, over and over. */
+const recent: ({ bytes: Uint8Array; shape: readonly string[] } | undefined)[] = new Array(256).fill(undefined)
+const recent_bytes_max = 1_024
+
+/** The names of a shape; lists of the same bytes are mostly one and the same. */
+export function readShape(from: ByteReader, row: number): readonly string[] {
+  const { bytes, at } = from
   const size = from.count(1)
+  const slot = (size * 31 + (bytes[from.at]! ^ (bytes[at + (size >> 1)]! * 7)) + bytes[at + size - 1]! * 13) & 255
+  const known = recent[slot]
+  if (known && at + known.bytes.length <= from.end) {
+    let i = 0
+    while (i < known.bytes.length && known.bytes[i] === bytes[at + i]) i++
+    if (i === known.bytes.length) {
+      from.at = at + i
+      return known.shape
+    }
+  }
   if (size > parameters_max) throw new DamagedError(`record ${row}: ${size} parameters, at most ${parameters_max}`)
   const shape: string[] = new Array(size)
   for (let i = 0; i < size; i++) shape[i] = readName(from)
   if (shape.includes('timestamp') || new Set(shape).size !== size)
     throw new DamagedError(`record ${row}: a parameter is there twice`)
+  if (from.at - at <= recent_bytes_max) recent[slot] = { bytes: bytes.slice(at, from.at), shape }
   return shape
 }
 
@@ -276,7 +291,7 @@ export function assign(message: Message, name: string, value: unknown): void {
 /** The messages of rows that `scanRecords` passed. */
 export function readRecords(from: ByteReader, records: number): Message[] {
   const messages: Message[] = new Array(records)
-  const shapes: string[][] = []
+  const shapes: (readonly string[])[] = []
   const known: string[] = []
   for (let row = 0; row < records; row++) {
     const which = from.varint()

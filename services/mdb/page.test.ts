@@ -13,6 +13,7 @@ import {
   mergePages,
   openPage,
   type PageQuery,
+  RowsMerge,
   readPages,
   sortRecords,
   summarise,
@@ -169,6 +170,41 @@ test('what comes out of a page and of rows is what went in', (t) => {
     }
     t.deepEqual(page.hash(0), recordHash(records[0]!))
   }
+})
+
+test('fresh rows merge straight into columns as they do by way of pages', (t) => {
+  const random = seeded(4)
+  for (let round = 0; round < 60; round++) {
+    const all = randomRecords(random, 1 + Math.floor(random() * 200))
+    const parts = Array.from({ length: 1 + Math.floor(random() * 30) }, () => all.filter(() => random() < 0.1))
+    const blocks = parts.filter((part) => part.length > 0).map((part) => encodeRows(part))
+    if (blocks.length === 0) continue
+    const expected = all.filter((record) => parts.some((part) => part.includes(record)))
+    const merge = new RowsMerge()
+    for (const bytes of blocks) merge.add(bytes, summarise(bytes).records)
+    const json_bytes = blocks.reduce((sum, bytes) => sum + summarise(bytes).json_bytes, 0)
+    const size_max = 1 + Math.floor(random() * 100)
+    const { pages, newest } = merge.finish(json_bytes, size_max)
+    const merged = pages.map((bytes) => openPage(bytes))
+    for (const page of merged) checkPage(page)
+    t.true(merged.every(({ records }) => records <= size_max))
+    t.deepEqual(
+      merged.flatMap((page) => page.read()),
+      expected,
+      `round ${round}`,
+    )
+    t.is(
+      merged.reduce((sum, page) => sum + page.json_bytes, 0),
+      jsonBytes(expected),
+    )
+    const wanted = new Map<string, { timestamp: number; value: unknown }>()
+    for (const { timestamp, ...rest } of expected)
+      for (const [name, value] of Object.entries(rest)) wanted.set(name, { timestamp, value })
+    t.deepEqual([...newest].sort(), [...wanted].sort(), `round ${round}`)
+  }
+  const bytes = encodeRows([{ timestamp: 1, a: 'one' }])
+  bytes[bytes.length - 1]! ^= 1
+  t.throws(() => new RowsMerge().add(bytes, 1), { instanceOf: DamagedError })
 })
 
 test('pages merge into the order of (timestamp, hash), and no record comes out twice', (t) => {

@@ -71,6 +71,9 @@ export function toAppend(container: number, records: readonly unknown[], place: 
   return { container, page: openPage(bytes), bytes, sent: records.length }
 }
 
+/** Lists of names that were found to be good. */
+const checked = new WeakSet<readonly string[]>()
+
 /** A block of a binary body as an append. Other bytes than those of rows: `malformed`, with what is wrong. */
 export function blockToAppend(container: number, bytes: Buffer, place: string): Append {
   let page: Page
@@ -84,7 +87,11 @@ export function blockToAppend(container: number, bytes: Buffer, place: string): 
   checkTimestamp(page.to, `${place}: the last record`)
   if (page.parameters.length > block_parameters_max)
     throw refuse(`${place} has ${page.parameters.length} names of parameters, at most ${block_parameters_max}`)
-  for (const name of page.parameters) checkName(name, place)
+  // Blocks of a fleet share their lists of names.
+  if (!checked.has(page.parameters)) {
+    for (const name of page.parameters) checkName(name, place)
+    checked.add(page.parameters)
+  }
   if (page.json_bytes > page.records * record_bytes_max)
     throw refuse(`${place}: records have ${record_bytes_max} bytes at most`)
   return { container, page, bytes, sent: page.records }

@@ -129,6 +129,8 @@ const process_mark = BigInt(`0x${randomBytes(4).toString('hex')}`)
   .padStart(7, '0')
 let last_ms = 0
 let in_ms = 0
+let begin_ms = 0
+let begin = ''
 
 /** 20 characters of 0-9a-z: ms since 1970, this process, a count within the millisecond. */
 export function newPageId(): string {
@@ -138,5 +140,9 @@ export function newPageId(): string {
   const full = in_ms === 36 ** 4
   if (full) in_ms = 0
   last_ms = full ? now + 1 : now
-  return last_ms.toString(36).padStart(9, '0') + process_mark + in_ms.toString(36).padStart(4, '0')
+  if (begin_ms !== last_ms) {
+    begin_ms = last_ms
+    begin = last_ms.toString(36).padStart(9, '0') + process_mark
+  }
+  return begin + in_ms.toString(36).padStart(4, '0')
 }
