@@ -46,6 +46,11 @@ export class BitWriter {
   }
 }
 
+// Scratch of `codeLengths`.
+const weights = new Float64Array(symbols_max * 2)
+const parents = new Int32Array(symbols_max * 2)
+const depth = new Int32Array(symbols_max * 2)
+
 /**
  * Code lengths of a code of at most `code_bits_max` bits for symbols that occur so often; 0: does not occur. False: none was
  * found that leaves no code unused.
@@ -61,8 +66,7 @@ export function codeLengths(counts: Int32Array, lengths: Uint8Array): boolean {
   used.sort((a, b) => counts[a]! - counts[b]! || a - b)
   // Two queues: leaves by weight, inner nodes as they come.
   const size = used.length
-  const weights = new Float64Array(size * 2)
-  const parents = new Int32Array(size * 2)
+  weights.fill(0, 0, size * 2)
   for (let i = 0; i < size; i++) weights[i] = counts[used[i]!]!
   let leaf = 0
   let inner = size
@@ -74,7 +78,7 @@ export function codeLengths(counts: Int32Array, lengths: Uint8Array): boolean {
       parents[child] = node
     }
   }
-  const depth = new Int32Array(size * 2)
+  depth[size * 2 - 2] = 0
   let kraft = 0
   for (let node = size * 2 - 3; node >= 0; node--) {
     depth[node] = depth[parents[node]!]! + 1

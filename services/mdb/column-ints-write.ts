@@ -22,6 +22,9 @@ let offsets = new Int32Array(1024)
 let candidate = new Int32Array(1024)
 let best = new Int32Array(1024)
 const counts = new Int32Array(symbols_max)
+/** Symbols that were counted, in the order of their first use: short runs use few of them. */
+const used = new Uint8Array(symbols_max)
+let used_size = 0
 const lengths = new Uint8Array(symbols_max)
 const codes = new Uint16Array(symbols_max)
 const log2 = new Float64Array(4096)
@@ -34,9 +37,16 @@ function grow(size: number): void {
   best = new Int32Array(size * 2)
 }
 
+function countOne(symbol: number): void {
+  const count = counts[symbol]!
+  if (count === 0) used[used_size++] = symbol
+  counts[symbol] = count + 1
+}
+
 /** Counts the symbols of residuals; returns the number of extra bits. */
 function countSymbols(residuals: Int32Array, size: number): number {
-  counts.fill(0)
+  for (let i = 0; i < used_size; i++) counts[used[i]!] = 0
+  used_size = 0
   let extra = 0
   let run_zeros = 0
   for (let i = 0; i < size; i++) {
@@ -47,20 +57,20 @@ function countSymbols(residuals: Int32Array, size: number): number {
     }
     if (run_zeros > 0) {
       const k = 31 - Math.clz32(run_zeros)
-      counts[run + k]!++
+      countOne(run + k)
       extra += k
       run_zeros = 0
     }
-    if (value < direct) counts[value]!++
+    if (value < direct) countOne(value)
     else {
       const k = 31 - Math.clz32(value)
-      counts[direct + (k - 5) * 4 + ((value >>> (k - 2)) & 3)]!++
+      countOne(direct + (k - 5) * 4 + ((value >>> (k - 2)) & 3))
       extra += k - 2
     }
   }
   if (run_zeros > 0) {
     const k = 31 - Math.clz32(run_zeros)
-    counts[run + k]!++
+    countOne(run + k)
     extra += k
   }
   return extra
@@ -69,17 +79,14 @@ function countSymbols(residuals: Int32Array, size: number): number {
 /** Bits that the counted symbols take about, with the table of their code. */
 function codedBits(extra: number): number {
   let total = 0
-  let used = 0
   let bits = 0
-  for (let symbol = 0; symbol < symbols_max; symbol++) {
-    const count = counts[symbol]!
-    if (count === 0) continue
+  for (let i = 0; i < used_size; i++) {
+    const count = counts[used[i]!]!
     total += count
-    used++
     bits -= count * (count < log2.length ? log2[count]! : Math.log2(count))
   }
-  if (used === 1) return total + extra + 24
-  return bits + total * Math.log2(total) + extra + 16 + used * 5
+  if (used_size === 1) return total + extra + 24
+  return bits + total * Math.log2(total) + extra + 16 + used_size * 5
 }
 
 /** A value that at least a quarter of them share, if there is one that a vote finds; else the first. */

@@ -24,9 +24,11 @@ const look_every_ms = 30_000
 const at_once_max = 12
 /** The same when room for fresh pages runs out: then each has few records. */
 const urgent_at_once_max = 64
+/** From this pressure on fresh pages go, however few there are of a day. */
+const urgent_pressure = 0.65
 /** From this pressure on `pace_max` records are merged for each that is stored; fewer below it, one when it gets urgent. */
 const full_pressure = 0.8
-const pace_max = 3
+const pace_max = 4
 /** Records that writers wait for at most. */
 const owed_max = 20_000
 /** Days found by one question to the store. */
@@ -149,7 +151,7 @@ export class Merger {
       active.fresh_size += sizeOf(head)
       if (active.fresh >= fresh_pages_max || active.fresh_size >= 1) this.#due.add(active)
     }
-    if (this.#due.size > 0 || this.#store.pressure > 0.5) this.#pump()
+    if (this.#due.size > 0 || this.#store.pressure > urgent_pressure) this.#pump()
   }
 
   #of(container: number, day: number): Active {
@@ -176,7 +178,10 @@ export class Merger {
   }
 
   #pump(): void {
-    while (!this.#stopped && this.#running < (this.#store.pressure > 0.5 ? urgent_at_once_max : at_once_max)) {
+    while (
+      !this.#stopped &&
+      this.#running < (this.#store.pressure > urgent_pressure ? urgent_at_once_max : at_once_max)
+    ) {
       const next = this.#take()
       if (!next) break
       this.#running++
@@ -197,7 +202,7 @@ export class Merger {
       this.#due.delete(active)
       return active
     }
-    if (this.#store.pressure <= 0.5) return undefined
+    if (this.#store.pressure <= urgent_pressure) return undefined
     // The room for fresh pages runs out: those that are there for longest go, however few there are of a day.
     for (const active of this.#active.values()) {
       if (active.busy || active.fresh === 0) continue
@@ -287,8 +292,11 @@ export class Merger {
    */
   async pace(records: number, patience_ms: number): Promise<void> {
     const { pressure } = this.#store
-    if (pressure <= 0.5) this.#owed = 0
-    else this.#owed += records * Math.min(pace_max, 1 + ((pressure - 0.5) * (pace_max - 1)) / (full_pressure - 0.5))
+    if (pressure <= urgent_pressure) this.#owed = 0
+    else
+      this.#owed +=
+        records *
+        Math.min(pace_max, 1 + ((pressure - urgent_pressure) * (pace_max - 1)) / (full_pressure - urgent_pressure))
     this.#owed = Math.min(this.#owed, owed_max)
     const end = Date.now() + patience_ms
     while (this.#owed > 0 && Date.now() < end) {

@@ -60,7 +60,7 @@ export interface Store {
   readonly shared: boolean
 
   /**
-   * How much of the room that the store has for fresh pages is taken: from 0.5 merges are urgent, from 1 the engine tells
+   * How much of the room that the store has for fresh pages is taken: from 0.65 merges are urgent, from 1 the engine tells
    * writers to come back. 0: there is no such bound.
    */
   readonly pressure: number
