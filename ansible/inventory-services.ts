@@ -3,8 +3,10 @@ import type { InstancePlan, Plan } from '#infra/site/plan.ts'
 import { offsets, processTypes } from '#services/admin/types.ts'
 
 /** What a type needs of the environment beyond the plan's own options. */
-function optionsOf({ environment }: Plan, type: string): Record<string, unknown> {
-  if (type === 'mbus') return { ws_port: environment.base_port + offsets.mbus_ws }
+function optionsOf({ environment, servers }: Plan, type: string): Record<string, unknown> {
+  // Servers that may tell of their hardware on it; the role adds what their passwords are known by.
+  if (type === 'mbus')
+    return { ws_port: environment.base_port + offsets.mbus_ws, servers: servers.map(({ name }) => name) }
   if (type === 'tgctl') return { device_ports: [environment.device_ports.first, environment.device_ports.last] }
   return {}
 }

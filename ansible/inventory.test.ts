@@ -42,6 +42,7 @@ const roles = [
   'bond',
   'raid1',
   'power',
+  'hardware',
   'firewall',
   'logs',
   'metrics',

@@ -5,6 +5,7 @@
 import type { Plan, ServerPlan } from '#infra/site/plan.ts'
 import { libraryRelease } from './cassandra/jars.ts'
 import { accepted } from './inventory-firewall.ts'
+import { hardwareVariables, pathName } from './inventory-hardware.ts'
 import { instancesOn, stores } from './inventory-services.ts'
 
 type Variables = Record<string, unknown>
@@ -129,7 +130,12 @@ function hostVariables(plan: Plan, server: ServerPlan): Variables {
     raid1_name: raid.name,
     raid1_drives: drives,
     power_supplies: power.map(({ supply, feed }) => ({ supply, feed })),
-    power_bmc: { user: bmc.user, secret: bmc.secret, address: bmc.paths[0]?.address, port: bmc.paths[0]?.port },
+    power_bmc: {
+      user: bmc.user,
+      secret: bmc.secret,
+      paths: bmc.paths.map(({ address, port }, index) => ({ part: pathName(index), address, port })),
+    },
+    ...hardwareVariables(plan, server),
     ...(server.role === 'gateway' ? {} : { firewall_accept: accepted(plan, server) }),
     metrics_address: lan,
     logs_address: lan,

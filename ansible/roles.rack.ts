@@ -107,6 +107,10 @@ test.serial("units and filters pass the tools' own checks", (t) => {
     ['gw1', 'milepost-distribute.service'],
     ['srv1', 'milepost-power.service'],
     ['srv1', 'milepost-bond.service'],
+    ['srv1', 'milepost-alerts.service'],
+    ['srv1', 'milepost-sel.service'],
+    ['srv1', 'milepost-smart.service'],
+    ['srv1', 'milepost-watchdog.service'],
   ] as const) {
     const place = join(work, `verify-${host}`)
     const args = ['security', '--offline=true', '--no-pager', join(place, name.replace('@.', '@mbus-1.'))]

@@ -33,7 +33,14 @@ const config = write(
       { supply: 'psu1', feed: 'A' },
       { supply: 'psu2', feed: 'B' },
     ],
-    bmc: { address: '127.0.0.1', port: 1, user: 'admin', password_file: '/nonexistent' },
+    bmc: {
+      user: 'admin',
+      password_file: '/nonexistent',
+      paths: [
+        { part: 'bmc', address: '127.0.0.1', port: 1 },
+        { part: 'bmc-2', address: '127.0.0.2', port: 1 },
+      ],
+    },
   }),
 )
 
@@ -43,19 +50,28 @@ test('power: a lost feed, a failed and a missing supply are named', (t) => {
   t.deepEqual(look('ok  | 10.2 | Presence detected'), { status: 0, said: 'psu1 on feed A, psu2 on feed B: fine' })
   t.deepEqual(look('ok  | 10.2 | Presence detected, Power Supply AC lost'), {
     status: 1,
-    said: '<2>psu2 on feed B has no input',
+    said: '<2>psu2 has no input',
   })
   const figures = readFileSync(join(work, 'p'), 'utf8')
   t.true(figures.includes('milepost_power_supply_up{supply="psu1",feed="A"} 1\n'))
   t.true(figures.includes('milepost_power_supply_up{supply="psu2",feed="B"} 0\n'))
-  t.deepEqual(look('ok  | 10.2 | Presence detected, Failure detected'), { status: 1, said: '<2>psu2 on feed B failed' })
-  t.deepEqual(look('ns  | 10.2 | No Reading'), { status: 1, said: '<2>psu2 on feed B is not there' })
+  t.deepEqual(look('ok  | 10.2 | Presence detected, Failure detected'), { status: 1, said: '<2>psu2 has failed' })
+  t.deepEqual(look('ns  | 10.2 | No Reading'), {
+    status: 1,
+    said: '<2>psu2 is not there, or its controller does not see it',
+  })
 })
 
 test('power: a controller that is silent is an alert of its own', (t) => {
-  const { status, said } = run(tool('power', 'milepost-power'), [config, '--metrics', join(work, 'silent')])
-  t.is(status, 2)
-  t.regex(said, /controller 127\.0\.0\.1 does not answer/)
+  const { status, said } = run(tool('power', 'milepost-power'), [
+    config,
+    ...['--metrics', join(work, 'silent'), '--faults', join(work, 'faults')],
+  ])
+  t.deepEqual([status, said], [2, ''])
+  // Nothing is said of the supplies: whoever was told that one is broken knows no better now.
+  const { parts } = JSON.parse(readFileSync(join(work, 'faults'), 'utf8'))
+  t.deepEqual(Object.keys(parts), ['bmc', 'bmc-2'])
+  t.regex(parts.bmc.faults[0].words, /controller does not answer at 127\.0\.0\.1 .*cannot be fenced/)
   t.true(readFileSync(join(work, 'silent'), 'utf8').includes('milepost_power_controller_up 0\n'))
 })
 
@@ -84,14 +100,29 @@ Permanent HW addr: 02:4d:50:00:01:0b
 test('bond: a leg that is down is named, and which one carries', (t) => {
   const look = (second: string) => {
     write('bond0', bonding(second))
-    return run(tool('bond', 'milepost-bond'), ['bond0', '--proc', work, '--metrics', join(work, 'b')])
+    return run(tool('bond', 'milepost-bond'), ['bond0', 'eth0', 'eth1', '--proc', work, '--metrics', join(work, 'b')])
   }
   t.deepEqual(look('up'), { status: 0, said: 'bond0: eth0, eth1 are up, eth0 in use' })
-  t.deepEqual(look('down'), { status: 1, said: '<2>bond0: eth1 is down or missing, eth0 carries' })
+  t.deepEqual(look('down'), { status: 1, said: '<2>bond0: eth1 is down; eth0 carries' })
   const figures = readFileSync(join(work, 'b'), 'utf8')
   t.true(figures.includes('milepost_bond_leg_up{bond="bond0",leg="eth1"} 0\n'))
   t.true(figures.includes('milepost_bond_leg_failures_total{bond="bond0",leg="eth1"} 3\n'))
-  t.is(run(tool('bond', 'milepost-bond'), ['bond9', '--proc', work]).status, 2)
+  t.is(run(tool('bond', 'milepost-bond'), ['bond9', 'eth0', '--proc', work]).status, 2)
+  const third = run(tool('bond', 'milepost-bond'), ['bond0', 'eth0', 'eth2', '--proc', work])
+  t.deepEqual(third, { status: 1, said: '<2>bond0: eth2 is not in the bond; eth0 carries' })
+})
+
+test('bond: legs of a bond that is not the kernel’s are looked at themselves', (t) => {
+  const words = [
+    'ip link add eth0 type veth peer name p0 && ip link add eth1 type veth peer name p1',
+    'ip link set eth0 up && ip link set eth1 up && ip link set p0 up',
+    `/usr/bin/python3 -I ${tool('bond', 'milepost-bond')} bond0 eth0 eth1 --carrier`,
+    'ip link set p1 up',
+    `/usr/bin/python3 -I ${tool('bond', 'milepost-bond')} bond0 eth0 eth1 --carrier`,
+  ]
+  const { stdout, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', words.join('; ')], { encoding: 'utf8' })
+  t.is(stderr, '<2>bond0: eth1 is down; eth0 carries\n')
+  t.is(stdout, 'bond0: eth0, eth1 are up, all in use\n')
 })
 
 test('mirror: /proc/mdstat is understood, whole, failed and while it is rebuilt', (t) => {
@@ -102,7 +133,8 @@ module = importlib.util.module_from_spec(importlib.util.spec_from_loader('mirror
 sys.dont_write_bytecode = True
 loader.exec_module(module)
 now = {'drives': {'A': {'bay': 0, 'device': 'sda'}, 'B': {'bay': 1, 'device': json.loads(sys.argv[1])}}, 'arrays': module.parse_mdstat(sys.stdin.read())}
-print(json.dumps([now['arrays'], module.faults(now), module.drive_of('sdb2'), module.drive_of('nvme0n1p2')]))
+parts = {name: [fault['words'] for fault in part['faults']] for name, part in module.parts({'name': 'md0'}, now).items()}
+print(json.dumps([now['arrays'], module.faults(now), module.drive_of('sdb2'), module.drive_of('nvme0n1p2'), parts, module.progress(now, [])]))
 `
   const look = (text: string, second: string | null) => {
     const args = ['-c', script, JSON.stringify(second)]
@@ -115,15 +147,22 @@ print(json.dumps([now['arrays'], module.faults(now), module.drive_of('sdb2'), mo
   const whole = `${head}md0 : active raid1 sdb2[1] sda2[0]\n      4189184 blocks super 1.2 [2/2] [UU]\n${tail}`
   const [arrays, faults, drive, nvme] = look(whole, 'sdb')
   t.deepEqual(arrays, {
-    md0: { members: { sdb2: '', sda2: '' }, wanted: 2, working: 2, action: null, percent: null },
+    md0: { members: { sdb2: '', sda2: '' }, wanted: 2, working: 2, action: null, percent: null, minutes: null },
   })
   t.deepEqual([faults, drive, nvme], [[], 'sdb', 'nvme0n1'])
   const failed = `${head}md0 : active raid1 sdb2[1](F) sda2[0]\n      4189184 blocks super 1.2 [2/1] [U_]\n${tail}`
   t.deepEqual(look(failed, 'sdb')[1], ['md0: sdb2 failed', 'md0: 1 of 2 drives work'])
   const rebuilt = `${head}md0 : active raid1 sdb2[2] sda2[0]\n      4189184 blocks super 1.2 [2/1] [U_]\n      [==>....]  recovery = 12.6% (528/4189) finish=0.2min speed=10K/sec\n${tail}`
   t.deepEqual(look(rebuilt, 'sdb')[1], ['md0: 1 of 2 drives work, recovery 12.6 %'])
+  t.deepEqual(look(rebuilt, 'sdb')[5], { whole: false, percent: 12.6, minutes: 0.2, faults: [] })
   t.deepEqual(look(whole, null)[1], ['drive B in bay 1 is not there'])
   t.deepEqual(look(head, 'sdb')[1], ['there is no mirror'])
+  t.deepEqual(look(whole, 'sdb')[4], { A: [], B: [], md0: [] })
+  const degraded = 'md0 is not whole: 1 of 2 drives work'
+  t.deepEqual(look(failed, 'sdb')[4], { A: [], B: ['drive B has failed'], md0: [degraded] })
+  t.deepEqual(look(rebuilt, 'sdb')[4], { A: [], B: [], md0: [`${degraded}, recovery 12.6 %`] })
+  t.deepEqual(look(whole, null)[4].B, ['drive B is not there'])
+  t.deepEqual(look(head, 'sdb')[4].md0, ['there is no mirror'])
 })
 
 test('watch: an instance that answered once and then is silent is killed; one that answers is not', async (t) => {
@@ -179,6 +218,10 @@ test('every tool says how it is used', (t) => {
     ['node_service', 'milepost-watch'],
     ['power', 'milepost-power'],
     ['bond', 'milepost-bond'],
+    ['hardware', 'milepost-alerts'],
+    ['hardware', 'milepost-sel'],
+    ['hardware', 'milepost-smart'],
+    ['hardware', 'milepost-watchdog'],
     ['raid1', 'milepost-mirror'],
     ['archive', 'milepost-archive'],
   ] as const) {

@@ -19,6 +19,8 @@ export interface ServerProps {
   readonly memory_gb?: number
   /** Absent: `bios`. */
   readonly firmware?: Firmware
+  /** False: the machine has no hardware watchdog. */
+  readonly watchdog?: boolean
   readonly addresses: readonly NetworkAddress[]
   /** Account that Ansible logs in with; SSH to the address on `lan`. */
   readonly access?: { readonly user?: string; readonly port?: number }
@@ -35,6 +37,7 @@ export class Server extends Construct {
   readonly height: number
   readonly memory_gb: number | null
   readonly firmware: Firmware
+  readonly watchdog: boolean
   readonly addresses: readonly NetworkAddress[]
   readonly access: { readonly user: string; readonly port: number }
 
@@ -52,6 +55,7 @@ export class Server extends Construct {
     this.name = name
     this.memory_gb = memory_gb
     this.firmware = firmware
+    this.watchdog = props.watchdog ?? true
     this.rack = scope
     this.role = props.role
     this.unit = props.unit

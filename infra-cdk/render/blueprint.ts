@@ -31,6 +31,7 @@ export const allRoles = [
   'bond',
   'raid1',
   'power',
+  'hardware',
   'firewall',
   'cluster',
   'gateway',

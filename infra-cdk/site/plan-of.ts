@@ -122,6 +122,7 @@ function serverPlan(
     role: server.role,
     memory_gb: server.memory_gb,
     firmware: server.firmware,
+    watchdog: server.watchdog,
     access: { address: server.addressOn('lan')!, ...server.access, secret: 'access/ssh-key' },
     nics: bond.legs.map(({ nic, mac, to, speed_mbps = 10_000 }) => ({
       name: nic,

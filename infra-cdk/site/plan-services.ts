@@ -114,6 +114,16 @@ export function secretsPlan(site: Site, cluster: Cluster): SecretPlan[] {
         hosts: members,
       }),
     ),
+    // With it a server tells of its own hardware on MBUS, and can do nothing else.
+    ...servers.map(
+      ({ name }): SecretPlan => ({
+        name: `mbus/${name}`,
+        kind: 'token',
+        length: token_length,
+        ...generated,
+        hosts: [name],
+      }),
+    ),
     { name: 'services/internal-token', kind: 'token', length: token_length, ...generated, hosts: workers },
     { name: 'services/admin-token', kind: 'token', length: token_length, ...generated, hosts: [] },
     { name: 'services/postgres', kind: 'password', length: token_length, ...generated, hosts: workers },

@@ -135,6 +135,8 @@ export interface ServerPlan {
   /** As on the labels of its modules, GiB; null: it is not compared. */
   readonly memory_gb: number | null
   readonly firmware: Firmware
+  /** Whether its hardware resets it when its kernel hangs. */
+  readonly watchdog: boolean
   /** How Ansible reaches it. */
   readonly access: { readonly address: string; readonly port: number; readonly user: string; readonly secret: string }
   readonly nics: readonly NicPlan[]

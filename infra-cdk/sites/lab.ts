@@ -67,7 +67,8 @@ const machines = [
 const servers = machines.map(({ name, role, unit, host }, index) => {
   const place = index + 1
   const networks = [lan, clusterA, clusterB, bmc, ...(role === 'gateway' ? [external] : [])]
-  const server = new Server(rack, name, { role, unit, addresses: networks.map((network) => network.address(host)) })
+  const addresses = networks.map((network) => network.address(host))
+  const server = new Server(rack, name, { role, unit, watchdog: false, addresses })
   new BondedNic(server, 'bond0', {
     managed,
     legs: [

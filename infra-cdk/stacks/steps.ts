@@ -21,7 +21,7 @@ export interface Step {
 
 /** Roles of a playbook that are not named like it. */
 const rolesOfPlaybook: Readonly<Record<string, readonly string[]>> = {
-  server: ['base', 'bond', 'network', 'raid1', 'logs', 'metrics', 'power'],
+  server: ['base', 'bond', 'network', 'raid1', 'logs', 'metrics', 'power', 'hardware'],
   services: ['node_service', 'postgres_client'],
   archive: ['postgres_client', 'archive'],
   cassandra_accounts: ['cassandra'],

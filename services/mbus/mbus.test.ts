@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import test from 'ava'
@@ -96,6 +97,43 @@ test('who may log in, publish, subscribe and read; over TCP and WebSocket', asyn
   for (const client of [service, root, other, narrow]) client.end(true)
   await mbus.stop()
   prod.close()
+  folder.remove()
+})
+
+test('a server of the site tells of itself alone, with its own password, and hears nothing', async (t) => {
+  t.timeout(60_000)
+  const folder = temporaryFolder()
+  const [port, ws_port] = [await freePort(), await freePort()]
+  const servers = { srv1: createHash('sha256').update('secret').digest('hex') }
+  const options = { ws_port, servers }
+  const mbus = await startProcess('services/mbus/mbus.ts', { data: folder.path, port, options }, ws_port)
+  const url = `mqtt://127.0.0.1:${port}`
+  for (const [user, password] of [
+    ['server/srv1', 'wrong'],
+    ['server/srv2', 'secret'],
+    ['server/', ''],
+  ] as const)
+    await t.throwsAsync(connect(url, user, password), { message: /Connection refused/ })
+  const service = await connect(url, 'service', 'internal')
+  const heard = await listen(service, 'milepost/#')
+  for (const topic of [
+    'milepost/log/hardware/servers/srv2/raised',
+    'milepost/log/hardware/servers/srv1',
+    'milepost/message/gw/channels/1/350',
+  ]) {
+    const server = await connect(url, 'server/srv1', 'secret')
+    t.is((await server.subscribeAsync('milepost/#').catch(() => [{ qos: 128 }]))[0]?.qos, 128)
+    const cut = new Promise<void>((resolve) => server.once('close', () => resolve()))
+    server.publish(topic, '{}', { qos: 1 }, () => {})
+    await cut
+    server.end(true)
+  }
+  const server = await connect(url, 'server/srv1', 'secret')
+  await server.publishAsync('milepost/log/hardware/servers/srv1/raised', '{}', { qos: 1 })
+  await until('its own came', () => heard.length > 0)
+  t.deepEqual(heard, ['milepost/log/hardware/servers/srv1/raised'])
+  for (const client of [service, server]) client.end(true)
+  await mbus.stop()
   folder.remove()
 })
 

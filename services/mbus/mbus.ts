@@ -1,4 +1,5 @@
 /** MBUS: the MQTT broker, TCP and WebSocket, authenticated. Every message passes the subscriber's ACL and account. */
+import { createHash } from 'node:crypto'
 import { createServer, type Socket } from 'node:net'
 import { Aedes, type AuthenticateError, type Client } from 'aedes'
 import { Gauge } from 'prom-client'
@@ -21,10 +22,15 @@ const refusal_delay_ms = 500
 /** Who a connection is. */
 interface Identity {
   service: boolean
+  /** A server of the site, which tells of its own hardware and reads nothing; absent: it is none. */
+  server?: string
   account: number
   acl: AclRule[]
   token: string
 }
+
+/** What a server logs in as: `server/srv1`, with a password of its own. */
+const server_prefix = 'server/'
 
 const refused = (message: string, returnCode: number) =>
   Object.assign(new Error(message), { returnCode }) as AuthenticateError
@@ -34,11 +40,14 @@ start(import.meta, async ({ config, log, onStop }) => {
   const clients = new Set<Client>()
   /** Owners of channels and devices, as their retained state says: `channels/7` → account. */
   const owners = new Map<string, number>()
+  /** SHA-256 of the password of each server, by its name. */
+  const servers = new Map(Object.entries((config.options.servers ?? {}) as Record<string, string>))
 
   async function identify(username: string | undefined, password: string | undefined): Promise<Identity> {
     if (username === 'service' && password !== undefined && sameSecret(password, config.internal_token)) {
       return { service: true, account: 0, acl: [], token: '' }
     }
+    if (username?.startsWith(server_prefix)) return identifyServer(username.slice(server_prefix.length), password)
     const token = password || username
     if (!token) throw new ApiError('unauthorized', 'no token')
     const answer = await call<{ account_id: number; acl: AclRule[] }>(
@@ -52,9 +61,22 @@ start(import.meta, async ({ config, log, onStop }) => {
     return { service: false, account: found.account_id, acl: found.acl, token }
   }
 
+  function identifyServer(server: string, password = ''): Identity {
+    const digest = createHash('sha256').update(password).digest('hex')
+    const known = servers.get(server)
+    if (known === undefined || !sameSecret(digest, known))
+      throw new ApiError('unauthorized', `server "${server}": wrong password, or no server of this site`)
+    return { service: false, server, account: 0, acl: [], token: '' }
+  }
+
+  /** A server speaks of itself alone. */
+  const ownTopic = (server: string, topic: string) =>
+    ['log', 'state'].some((kind) => topic.startsWith(`milepost/${kind}/hardware/servers/${server}/`))
+
   /** `milepost/message/gw/channels/7/ident`: what the ACL calls system gw, collection channels, item 7. */
   function mayRead(identity: Identity, topic: string): boolean {
     if (identity.service) return true
+    if (identity.server !== undefined) return false
     const [top, kind, system = '', collection = '', id = ''] = topic.split('/')
     if (top !== 'milepost' || !['message', 'log', 'state'].includes(kind ?? '')) return false
     if (!allows(identity.acl, { system, collection, method: 'GET', ids: [Number(id)] })) return false
@@ -84,8 +106,10 @@ start(import.meta, async ({ config, log, onStop }) => {
       )
     },
     authorizePublish(client, packet, done) {
-      const service = client === null || identities.get(client)?.service
-      if (!service) return done(new Error('only services publish'))
+      const identity = client === null ? undefined : identities.get(client)
+      if (identity?.server !== undefined)
+        return done(ownTopic(identity.server, packet.topic) ? null : new Error('a server publishes of itself alone'))
+      if (client !== null && !identity?.service) return done(new Error('only services publish'))
       const [, kind, system, collection, id, property] = packet.topic.split('/')
       if (kind === 'state' && system === 'gw' && property === 'config') learn(`${collection}/${id}`, packet.payload)
       done(null)
@@ -93,7 +117,9 @@ start(import.meta, async ({ config, log, onStop }) => {
     authorizeSubscribe(client, subscription, done) {
       const identity = identities.get(client)
       const allowed =
-        identity?.service || /^(milepost\/(message|log|state|\+)\/|milepost\/#$|#$)/.test(subscription.topic)
+        identity?.service ||
+        (identity?.server === undefined &&
+          /^(milepost\/(message|log|state|\+)\/|milepost\/#$|#$)/.test(subscription.topic))
       done(null, allowed ? subscription : null)
     },
     authorizeForward(client, packet) {
@@ -123,7 +149,7 @@ start(import.meta, async ({ config, log, onStop }) => {
   const recheck = setInterval(async () => {
     for (const client of clients) {
       const identity = identities.get(client)
-      if (!identity || identity.service) continue
+      if (!identity || identity.service || identity.server !== undefined) continue
       try {
         identities.set(client, await identify(undefined, identity.token))
       } catch (error) {
