@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { seeded } from '#services/common/random.ts'
 import { temporaryFolder } from '#services/common/testing.ts'
 import type { Bench, BenchTable } from './main.ts'
+import { appends } from './mdb-appends.ts'
 import { Candidate } from './mdb-candidate.ts'
 import { type FleetMessage, fleetBatches, fleetPackets } from './mdb-data.ts'
 import { growth } from './mdb-growth.ts'
@@ -19,7 +20,7 @@ const group = 100
 /** The reading of all ends after so many messages. */
 const read_max = 1_000_000
 const random_rounds = 30
-const cassandra_messages_max = 1_000_000
+const cassandra_messages_max = 300_000
 const random_devices = 10
 const fields = ['position.latitude', 'position.longitude', 'position.speed']
 
@@ -147,7 +148,10 @@ export const bench: Bench = async ({ say, messages = messages_default, devices =
     home.remove()
   }
   const tables = [tableOf(rows, results, messages, devices)]
-  if (rows.some(({ folder }) => folder === 'engine')) tables.push(await growth({ messages, devices, seed, say }))
+  if (rows.some(({ folder }) => folder === 'engine')) {
+    say('mdb: storing by the records of a packet')
+    tables.push(await appends({ messages, seed }), await growth({ messages, devices, seed, say }))
+  }
   return tables
 }
 
