@@ -15,8 +15,10 @@ import { runAnsible } from './site/ansible.ts'
 import { apply, begin, prepare, remove } from './site/apply.ts'
 import { diffText } from './site/diff.ts'
 import { renderedFolder, writeFiles } from './site/folders.ts'
+import { askAll, overviewOf, seen } from './site/hardware.ts'
 import { install, installServers, orderReinstalls, type Reinstalls } from './site/install.ts'
 import { lookAtMachines } from './site/machines.ts'
+import { realHands, replaceDrive, replacementOf } from './site/replace-drive.ts'
 import { deploymentNamed, planNamed, renderedFiles } from './site/site.ts'
 
 const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, ...Object.keys(sites)].join(', ')}
@@ -29,6 +31,9 @@ const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, 
   deploy   blank servers, then hardware, cluster, services; again: what changed or was left undone
            --reinstall SERVER: what is on its drives goes (asks; in scripts --yes-reinstall SERVER)
   servers  how far each server is from blank to ready
+  hardware all parts of all servers with their state; exit code 1 when one is broken
+           --seen SERVER: entries of its event log, and resets, were looked at
+  replace-drive  SITE SERVER --old SERIAL --new SERIAL: a drive of a mirror, without a stop (asks; in scripts --yes)
   destroy  takes away what deploy made
   apply    SITE STEP: one step of a deploy, whatever the state says
 `
@@ -44,6 +49,10 @@ async function main(): Promise<number> {
       to: { type: 'string' },
       reinstall: { type: 'string', multiple: true, default: [] },
       'yes-reinstall': { type: 'string', multiple: true, default: [] },
+      seen: { type: 'string' },
+      old: { type: 'string' },
+      new: { type: 'string' },
+      yes: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -88,6 +97,21 @@ async function main(): Promise<number> {
     case 'servers': {
       const plan = planNamed(name)
       say(tableOf(plan.servers, statesOf(plan), Date.now()).join('\n'))
+      return 0
+    }
+    case 'hardware': {
+      const plan = planNamed(name)
+      if (values.seen !== undefined) {
+        say(await seen(plan, values.seen))
+        return 0
+      }
+      const { lines, wrong } = overviewOf(plan.servers, await askAll(plan), Date.now())
+      say(lines.join('\n'))
+      return wrong === 0 ? 0 : 1
+    }
+    case 'replace-drive': {
+      const replacement = replacementOf(planNamed(name), what ?? '', { old: values.old, new: values.new })
+      await replaceDrive(replacement, realHands(name, replacement.server, values.yes))
       return 0
     }
     case 'install':
