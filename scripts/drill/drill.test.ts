@@ -1,8 +1,10 @@
 import test from 'ava'
 import { planOf } from '#infra/site/plan-of.ts'
 import { lab } from '#infra/sites/lab.ts'
+import { metal } from '#infra/sites/metal.ts'
 import { partOf } from '../lab/parts.ts'
 import { wiringOf } from '../lab/wiring.ts'
+import { alertsOfFeed, differences } from './alerts.ts'
 import { brokenLinks, clusterView } from './cluster.ts'
 import { drills, drillsNamed } from './drills.ts'
 import { compare, percentile, ratesOf, silencesOf } from './measure.ts'
@@ -108,4 +110,32 @@ test('the plot draws each silence of a connection and names what happened', (t) 
   t.true(svg.includes('strike &lt;1&gt;'))
   // Two pauses of more than a second of the first device, two of the second with its end.
   t.is([...svg.matchAll(/<line x1="[\d.]+" x2="[\d.]+" y1="[\d.]+" y2="[\d.]+"\/>/g)].length - 1, 4)
+})
+
+test('a feed takes its supplies, its switch, and what is plugged into that; each is told of with its place', (t) => {
+  const wanted = alertsOfFeed(planOf(lab), 'A')
+  t.deepEqual(wanted.slice(0, 4), [
+    'gw1 eth0 down, port 1 of switch sw-a',
+    'gw1 psu1 no-input, outlet 1 of pdu-a, feed A (the first circuit)',
+    'gw2 eth0 down, port 2 of switch sw-a',
+    'gw2 bmc silent, port 12 of switch sw-a, address 10.77.40.112',
+  ])
+  t.is(wanted.length, 10)
+  // Switches with a supply on either feed go on.
+  const metals = alertsOfFeed(planOf(metal), 'A')
+  t.deepEqual(
+    metals.map((words) => words.split(',')[0]!.replace(/^\S+ /, '')),
+    Array(5).fill('psu1 no-input'),
+  )
+})
+
+test('an alert that is missing, told twice, or of something else is named', (t) => {
+  const heard = (event: 'raised' | 'cleared', part: string) => ({ event, server: 's', part, fault: 'down', where: 'w' })
+  const both = [heard('raised', 'a'), heard('cleared', 'a')]
+  t.deepEqual(differences(['s a down, w'], both), [])
+  t.deepEqual(differences(['s a down, w'], [heard('raised', 'a'), heard('raised', 'a'), heard('raised', 'b')]), [
+    'nobody was told: cleared s a down, w',
+    'told 2 times: raised s a down, w',
+    'told and not wanted: raised s b down, w',
+  ])
 })

@@ -1,6 +1,7 @@
 /** What a drill breaks, and what is expected of the rack. */
 import type { Plan } from '#infra/site/plan.ts'
 import { hardware } from '../lab/client.ts'
+import { alertsOfFeed } from './alerts.ts'
 import type { ClusterWatch } from './cluster.ts'
 
 export interface Bench {
@@ -20,6 +21,8 @@ export interface Drill {
   readonly silence_max_ms: number
   /** Whether every device's connection must survive. */
   readonly keepsConnections: boolean
+  /** What MBUS must tell of the hardware, once when it breaks and once when it is mended; absent: nobody listens. */
+  readonly alerts?: (plan: Plan) => string[]
   strike(bench: Bench): Promise<void>
   /** What a person does then; absent: it must mend itself. */
   mend?(bench: Bench): Promise<void>
@@ -113,6 +116,7 @@ export const drills: readonly Drill[] = [
     outage_max_ms: bond_max_ms,
     silence_max_ms: bond_repeat_max_ms,
     keepsConnections: true,
+    alerts: (plan) => alertsOfFeed(plan, plan.feeds[0]!.name),
     strike: ({ plan }) => hardware.pull(`feed:${plan.feeds[0]!.name}`),
     mend: ({ plan }) => hardware.push(`feed:${plan.feeds[0]!.name}`),
   },

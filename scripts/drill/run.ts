@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks'
 import { hardware } from '../lab/client.ts'
 import { pause } from '../lab/shell.ts'
+import { AlertWatch, differences } from './alerts.ts'
 import type { ClusterWatch } from './cluster.ts'
 import type { Bench, Drill } from './drills.ts'
 import type { Fleet } from './fleet-client.ts'
@@ -97,6 +98,8 @@ export async function runDrill(
   await fleet.forget()
   const active = await cluster.active()
   const bench = { plan, cluster, active }
+  const wanted = drill.alerts?.(plan)
+  const alerts = wanted && (await AlertWatch.start(plan))
   const audit = new Audit(cluster.addresses)
   try {
     await pause(calm_ms)
@@ -107,6 +110,8 @@ export async function runDrill(
     await drill.strike(bench)
     if (drill.mend) {
       await pause(watch_ms)
+      if (wanted) say('waiting until MBUS tells of it')
+      await alerts?.until('raised', wanted!)
       say('mended by hand')
       marks.push({ at: Date.now(), label: 'mended' })
       await drill.mend(bench)
@@ -116,6 +121,7 @@ export async function runDrill(
     marks.push({ at: since + redundant_ms, label: 'full redundancy' })
     await pause(calm_ms)
     const to = Date.now()
+    await alerts?.until('cleared', wanted!)
     const after = await fleet.report()
     say('reading everything back')
     const comparison = await fleet.settle()
@@ -124,7 +130,7 @@ export async function runDrill(
     const outage_ms = silencesOf([after.reached], from, to).fleet_ms
     const rest_ms = silencesOf([after.answered], from, to).fleet_ms
     const kept = after.reconnects.filter((count, i) => count === before.reconnects[i]).length
-    const faults = [...audit.doubles]
+    const faults = [...audit.doubles, ...(alerts ? differences(wanted!, alerts.heard) : [])]
     const devices = after.reconnects.length
     const limits = [
       ['outage', outage_ms, drill.outage_max_ms * slack],
@@ -162,6 +168,7 @@ export async function runDrill(
     throw error
   } finally {
     audit.stop()
+    alerts?.stop()
   }
 }
 

@@ -1,0 +1,101 @@
+/** What the rack must tell of its hardware in a drill: each fault once when it begins, once when it ends, with its place. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { partsOf } from '#ansible/inventory-hardware.ts'
+import type { Plan } from '#infra/site/plan.ts'
+import { namespaceOf, outside } from '../lab/paths.ts'
+import { pause } from '../lab/shell.ts'
+import { readSecret } from '../secrets.ts'
+
+/** A watch looks every 30 s at most, and asks a controller that is dead for as long again. */
+const told_time_max_ms = 120_000
+const look_ms = 250
+/** Where one is told of twice, it is by then. */
+const echo_ms = 5_000
+
+export interface Heard {
+  readonly event: 'raised' | 'cleared'
+  readonly server: string
+  readonly part: string
+  readonly fault: string
+  readonly where: string
+}
+
+const text = ({ event, server, part, fault, where }: Heard) => `${event} ${server} ${part} ${fault}, ${where}`
+
+/** All that a feed takes with it: supplies, the switches that hang on it alone, and what is plugged into those. Pure. */
+export function alertsOfFeed(plan: Plan, feed: string): string[] {
+  const dark = plan.racks
+    .flatMap(({ switches }) => switches)
+    .filter(({ power }) => power.every((outlet) => outlet.feed === feed))
+    .map(({ name }) => name)
+  return plan.servers.flatMap((server) => {
+    const parts = partsOf(plan, server)
+    const found = server.nics.filter(({ link }) => dark.includes(link.switch)).map(({ name }) => [name, 'down'])
+    const paths = server.bmc.paths.map(({ link }, at) => ({
+      part: at === 0 ? 'bmc' : `bmc-${at + 1}`,
+      dead: dark.includes(link.switch),
+    }))
+    for (const { part } of paths.filter(({ dead }) => dead)) found.push([part, 'silent'])
+    // A controller that is not reached tells nothing of its supplies.
+    if (paths.some(({ dead }) => !dead))
+      for (const { supply } of server.power.filter((outlet) => outlet.feed === feed)) found.push([supply, 'no-input'])
+    return found.map(([part, fault]) => `${server.name} ${part} ${fault}, ${parts[part!]!.where}`)
+  })
+}
+
+/** What was heard against what was to be; empty: the same. Pure. */
+export function differences(wanted: readonly string[], heard: readonly Heard[]): string[] {
+  const all = wanted.flatMap((alert) => [`raised ${alert}`, `cleared ${alert}`])
+  const count = (words: string) => heard.filter((one) => text(one) === words).length
+  return [
+    ...all.filter((words) => count(words) === 0).map((words) => `nobody was told: ${words}`),
+    ...all.filter((words) => count(words) > 1).map((words) => `told ${count(words)} times: ${words}`),
+    ...heard
+      .map(text)
+      .filter((words) => !all.includes(words))
+      .map((words) => `told and not wanted: ${words}`),
+  ]
+}
+
+export class AlertWatch {
+  readonly heard: Heard[] = []
+  readonly #child: ChildProcess
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+  }
+
+  /** Resolves when the broker listens to us. */
+  static async start(plan: Plan): Promise<AlertWatch> {
+    const external = plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!.address
+    const url = `mqtt://${external}:${new URL(plan.environment.urls.mbus).port}`
+    const args = ['netns', 'exec', namespaceOf(outside), process.execPath, join(import.meta.dirname, 'hear.ts'), url]
+    const env = { ...process.env, TOKEN: readSecret(plan.site, 'services/admin-token') }
+    const child = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'], env })
+    const watch = new AlertWatch(child)
+    const lines = createInterface({ input: child.stdout })
+    lines.on('line', (line) => {
+      if (line !== '{}') watch.heard.push(JSON.parse(line) as Heard)
+    })
+    const [first] = await Promise.race([once(lines, 'line'), pause(told_time_max_ms).then(() => [undefined])])
+    if (first === undefined) {
+      child.kill()
+      throw new Error(`MBUS at ${url} does not let the operator listen`)
+    }
+    return watch
+  }
+
+  /** Until each was told of, or the time is over: what is missing then is a difference. */
+  async until(event: Heard['event'], wanted: readonly string[]): Promise<void> {
+    const there = () => wanted.every((alert) => this.heard.some((one) => text(one) === `${event} ${alert}`))
+    for (const end = Date.now() + told_time_max_ms; !there() && Date.now() < end; ) await pause(look_ms)
+    await pause(echo_ms)
+  }
+
+  stop(): void {
+    this.#child.kill()
+  }
+}
