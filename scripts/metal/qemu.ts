@@ -50,6 +50,8 @@ const retry_ms = 10_000
 /** Translated code that TCG keeps; its own default grows to a gigabyte a server. */
 const tcg_cache_mb = 256
 
+const cache = { 'no-flush': true }
+
 /** Place of each device in the firmware's order; undefined: it is not tried. */
 export function bootIndexes(machine: Pick<Machine, 'nics' | 'drives' | 'boot'>) {
   const { nics, drives, boot } = machine
@@ -73,9 +75,17 @@ const list = (name: string, options: Readonly<Record<string, string | number | u
 export function driveDevices({ bay, serial, file }: Drive, key: string, bootindex?: number) {
   const node = `${driveName(bay)}-${key}`
   return {
-    // What a guest frees becomes a hole again: the files stay small.
-    file: { driver: 'file', 'node-name': `${node}-file`, filename: file, discard: 'unmap' },
-    format: { driver: 'raw', 'node-name': node, file: `${node}-file`, discard: 'unmap', 'detect-zeroes': 'unmap' },
+    // What a guest frees becomes a hole again: the files stay small. They outlive QEMU in the machine's page cache, which is
+    // not written out for a guest: a power cut is the end of QEMU, not of the machine.
+    file: { driver: 'file', 'node-name': `${node}-file`, filename: file, discard: 'unmap', cache },
+    format: {
+      driver: 'raw',
+      'node-name': node,
+      file: `${node}-file`,
+      discard: 'unmap',
+      'detect-zeroes': 'unmap',
+      cache,
+    },
     device: {
       driver: 'scsi-hd',
       id: driveName(bay),

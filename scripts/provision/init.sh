@@ -20,13 +20,14 @@ for again in 1 2 3; do
   sleep 1
 done
 
-url= server= run= mac=
+url= server= run= mac= mtu=1500
 for word in $(cat /proc/cmdline); do
   case $word in
     milepost.url=*) url=${word#*=} ;;
     milepost.server=*) server=${word#*=} ;;
     milepost.run=*) run=${word#*=} ;;
     milepost.mac=*) mac=${word#*=} ;;
+    milepost.mtu=*) mtu=${word#*=} ;;
   esac
 done
 export url server run mac
@@ -39,6 +40,7 @@ for card in /sys/class/net/*; do
   ip link set "$name" up
   [ "$(cat "$card/address")" = "$mac" ] && boot=$name
 done
+[ -z "$boot" ] || ip link set "$boot" mtu "$mtu" || say "$boot: no MTU of $mtu"
 [ -n "$boot" ] || give_up "the card $mac, which it was started over, has no driver here"
 cat > /tmp/dhcp <<'END'
 #!/bin/sh

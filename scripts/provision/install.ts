@@ -1,4 +1,4 @@
-/** The step that makes a blank server a server that SSH reaches: partitions, mirror, root, boot loaders. Pure. */
+/** The step that makes a blank server a server that SSH reaches: partitions, mirror, root, boot loader on each drive. Pure. */
 import type { InstallPlan, Plan, ServerPlan } from '#infra/site/plan.ts'
 import { stepCommon } from './render.ts'
 
@@ -104,12 +104,28 @@ const grubSettings = ({ kernel_args }: InstallPlan) =>
     '',
   ].join('\n')
 
+/** GRUB's menu of one line until the system writes its own; `identity` is the shell's. */
+const menu = ({ kernel_args }: InstallPlan) =>
+  [
+    'serial --unit=0 --speed=115200',
+    'terminal_input console serial',
+    'terminal_output console serial',
+    'set timeout=2',
+    'menuentry Debian {',
+    '  search --no-floppy --fs-uuid --set=root $identity',
+    `  linux /vmlinuz root=UUID=$identity ro ${kernel_args}`,
+    '  initrd /initrd.img',
+    '}',
+  ].join('\n')
+
 /** Types of partitions: room for GRUB's second stage (BIOS), the EFI system partition, a member of a mirror. */
 const bios_boot = '21686148-6449-6E6F-744E-656564454649'
 const efi_system = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B'
 const linux_raid = 'A19D880F-05FC-4D3B-A006-743F0F84911E'
 /** Left free at the end: a replacement drive may be a little smaller. */
 const spare_mib = 128
+/** A drive that has not said that it is all zero by then would be written through. */
+const zero_time_max_s = 60
 
 /** The table of either drive: the same for both kinds of firmware. `size_mib`: of the smaller drive. */
 const table = [
@@ -125,7 +141,7 @@ const here = (path: string, text: string) => {
 }
 
 /** The install step. What went wrong is reported with the last lines that were said. */
-export function installStep(server: ServerPlan, files: readonly SystemFile[]): string {
+export function installStep(plan: Plan, server: ServerPlan, files: readonly SystemFile[]): string {
   const [first, second] = server.drives.map(({ serial }) => serial)
   const { name: mirror } = server.raid
   const user = server.access.user
@@ -139,7 +155,10 @@ export function installStep(server: ServerPlan, files: readonly SystemFile[]): s
   chroot /target grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot
   umount /target/boot/efi
 done`
-      : `for drive in "$a" "$b"; do chroot /target grub-install --target=i386-pc "/dev/$drive"; done`
+      : `chroot /target grub-install --target=i386-pc "/dev/$a"
+# Its second stage lies at the same place of both drives and finds the mirror by its identity: the other drive's is a copy.
+dd if="$(part "$a" 1)" of="$(part "$b" 1)" bs=1M conv=fsync 2> /dev/null
+dd if="/dev/$a" of="/dev/$b" bs=440 count=1 conv=notrunc,fsync 2> /dev/null`
   return `${stepCommon}echo "milepost: installing $server" > /dev/console
 cat > /tmp/install <<'END_OF_STEP'
 ${stepCommon}set -e -o pipefail
@@ -180,16 +199,20 @@ done
 efi_a=$(part "$a" 2) efi_b=$(part "$b" 2)
 
 step 'mirror'
-# The drives are compared when the system runs: until then it is in the way.
+# Drives that are told to be zero, and are at once, are equal. Others are made equal when the system runs: until then it is in the way.
+equal=--assume-clean
+for drive in "$a" "$b"; do timeout ${zero_time_max_s} blkdiscard --zeroout "$(part "$drive" 3)" || equal=; done
 echo 1000 > /proc/sys/dev/raid/speed_limit_max 2> /dev/null || true
-mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 --bitmap=internal --homehost=any --name=${mirror} "$(part "$a" 3)" "$(part "$b" 3)"
+mdadm --create /dev/md0 --run $equal --level=1 --raid-devices=2 --metadata=1.2 --bitmap=internal --homehost=any --name=${mirror} "$(part "$a" 3)" "$(part "$b" 3)"
 identity=$(cat /proc/sys/kernel/random/uuid)
-# By their full names: busybox has small ones of its own, and prefers them.
-/usr/sbin/mke2fs -q -t ext4 -F -L system -U "$identity" -E nodiscard /dev/md0
-mount -t ext4 /dev/md0 /target
 
 step 'root'
-wget -q -O - "$url/servers/$server/root?run=$run" | zstd -q -d -c | /usr/bin/tar --numeric-owner --xattrs --xattrs-include='*' -x -C /target
+# By their full names: busybox has small ones of its own, and prefers them.
+wget -q -O - "$url/servers/$server/root?run=$run" | zstd -q -d -c | /usr/bin/dd of=/dev/md0 bs=1M iflag=fullblock oflag=direct \${equal:+conv=sparse} 2> /dev/null
+/usr/sbin/tune2fs -U "$identity" /dev/md0 > /dev/null
+/usr/sbin/resize2fs /dev/md0 > /dev/null 2>&1
+/usr/sbin/tune2fs -j /dev/md0 > /dev/null
+mount -t ext4 /dev/md0 /target
 
 step 'settings'
 ${files.map(({ path, text, mode }) => here(path, text) + (mode === undefined ? '' : `chmod ${mode} "/target${path}"\n`)).join('')}tr -d '-' < /proc/sys/kernel/random/uuid > /target/etc/machine-id
@@ -209,7 +232,10 @@ chroot /target ssh-keygen -q -t ed25519 -N '' -C '${server.name}' -f /etc/ssh/ss
 
 step 'boot loader on both drives'
 ${loaders}
-chroot /target update-grub
+# What the system itself writes there anew with its next kernel.
+cat > /target/boot/grub/grub.cfg <<END_OF_MENU
+${menu(plan.install!)}
+END_OF_MENU
 
 step 'end'
 for name in run dev sys proc; do umount "/target/$name"; done

@@ -89,7 +89,8 @@ async function started(
   say: Say,
 ): Promise<void> {
   const { site } = plan
-  const facts = { url: `http://${install.address}:${install.port}`, run: randomBytes(8).toString('hex') }
+  const { mtu } = plan.networks.find(({ name }) => name === 'lan')!
+  const facts = { url: `http://${install.address}:${install.port}`, run: randomBytes(8).toString('hex'), mtu }
   mkdirSync(siteFolder(site), { recursive: true })
   const logFile = join(siteFolder(site), 'provision.log')
   const log = (line: string) => appendFileSync(logFile, `${new Date().toISOString()} ${line}\n`)

@@ -20,10 +20,10 @@ const sound = (script: string) => spawnSync('sh', ['-n'], { input: script, encod
 
 test('the boot script names the server, its card, this run, and where to ask', (t) => {
   t.is(
-    bootScript({ url, run: 'beef' }, 'srv1', '3c:ec:ef:00:04:a0', 'console=ttyS0'),
+    bootScript({ url, run: 'beef', mtu: 9_000 }, 'srv1', '3c:ec:ef:00:04:a0', 'console=ttyS0'),
     `#!ipxe
 echo Milepost: srv1 is looked at; nothing is written to its drives yet
-kernel ${url}/vmlinuz initrd=image milepost.url=${url} milepost.server=srv1 milepost.run=beef milepost.mac=3c:ec:ef:00:04:a0 console=ttyS0 || exit 1
+kernel ${url}/vmlinuz initrd=image milepost.url=${url} milepost.server=srv1 milepost.run=beef milepost.mac=3c:ec:ef:00:04:a0 milepost.mtu=9000 console=ttyS0 || exit 1
 initrd --name image ${url}/image || exit 1
 boot
 `,
@@ -63,18 +63,20 @@ test('cards in the log of DHCP', (t) => {
 })
 
 test('every step is understood by a shell', (t) => {
-  for (const script of [inventoryStep, waitStep, offStep, installStep(srv1, files)]) t.is(sound(script), '')
-  t.is(sound(installStep({ ...srv1, firmware: 'uefi' }, files)), '')
-  const inner = /<<'END_OF_STEP'\n([\s\S]*?)\nEND_OF_STEP\n/.exec(installStep(srv1, files))![1]!
+  for (const script of [inventoryStep, waitStep, offStep, installStep(plan, srv1, files)]) t.is(sound(script), '')
+  t.is(sound(installStep(plan, { ...srv1, firmware: 'uefi' }, files)), '')
+  const inner = /<<'END_OF_STEP'\n([\s\S]*?)\nEND_OF_STEP\n/.exec(installStep(plan, srv1, files))![1]!
   t.is(sound(inner), '')
 })
 
 test('the install step: both drives by serial, a loader on each, as the firmware wants it', (t) => {
-  const bios = installStep(srv1, files)
+  const bios = installStep(plan, srv1, files)
   for (const { serial } of srv1.drives) t.true(bios.includes(`'${serial}')`))
-  t.true(bios.includes('for drive in "$a" "$b"; do chroot /target grub-install --target=i386-pc "/dev/$drive"; done'))
+  t.true(bios.includes('chroot /target grub-install --target=i386-pc "/dev/$a"'))
+  t.true(bios.includes('dd if="$(part "$a" 1)" of="$(part "$b" 1)"'))
+  t.true(bios.includes(`linux /vmlinuz root=UUID=$identity ro ${install.kernel_args}`))
   t.false(bios.includes('x86_64-efi'))
-  const uefi = installStep({ ...srv1, firmware: 'uefi' }, files)
+  const uefi = installStep(plan, { ...srv1, firmware: 'uefi' }, files)
   t.true(uefi.includes('for part in "$efi_a" "$efi_b"; do'))
   t.true(uefi.includes('--removable --no-nvram'))
   t.false(uefi.includes('i386-pc'))

@@ -5,11 +5,13 @@ import type { InstallPlan, Plan } from '#infra/site/plan.ts'
 export interface RunFacts {
   readonly url: string
   readonly run: string
+  /** Of the network `lan`. */
+  readonly mtu: number
 }
 
 /** What iPXE is told; a server that is not to be looked at goes on to its next boot device: its drives. */
-export function bootScript({ url, run }: RunFacts, server: string, mac: string, kernel_args: string): string {
-  const facts = `milepost.url=${url} milepost.server=${server} milepost.run=${run} milepost.mac=${mac}`
+export function bootScript({ url, run, mtu }: RunFacts, server: string, mac: string, kernel_args: string): string {
+  const facts = `milepost.url=${url} milepost.server=${server} milepost.run=${run} milepost.mac=${mac} milepost.mtu=${mtu}`
   return [
     '#!ipxe',
     `echo Milepost: ${server} is looked at; nothing is written to its drives yet`,

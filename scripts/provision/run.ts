@@ -252,7 +252,7 @@ export class Run implements Conductor, Heard {
     if (state.stage !== 'installing' || this.#orders.has(server)) return waitStep
     this.#orders.set(server, 'install')
     const files = systemFiles(this.#props.plan, plan, this.#props.publicKey, state.installation!)
-    return installStep(plan, files)
+    return installStep(this.#props.plan, plan, files)
   }
 
   booting(server: string): void {

@@ -45,7 +45,7 @@ async function serving(wanted: readonly string[], body: (url: string, heard: str
     plan,
     install: { ...plan.install!, address: '127.0.0.1', port: 0 },
     archive: { ...files, folder, root_bytes: 400, version: 'v' },
-    facts: { url: 'http://10.20.10.250:8069', run },
+    facts: { url: 'http://10.20.10.250:8069', run, mtu: 9_000 },
     conductor,
   })
   try {
