@@ -83,6 +83,7 @@ function siteVariables(plan: Plan): Variables {
     logs_size_mb_max: host.log.size_mb_max,
     logs_collectors: plan.servers.filter(({ role }) => role === 'archive').map((server) => addressOn(server, 'lan')),
     metrics_port: host.metrics.port,
+    metrics_interval_s: host.metrics.interval_s,
     node_service_environment: environment.name,
     node_service_urls: environment.urls,
     node_service_postgres: environment.postgres,

@@ -22,8 +22,17 @@ import type { Role } from '../site/plan.ts'
 /** On one machine (npm run metal) the same racks have small servers without much speed. On real ones none of it holds. */
 const emulated = process.env.MILEPOST_METAL !== undefined
 const size = emulated
-  ? { memory_gb: 2, drive_gb: 4, small_mb: 512, large_mb: 768, connections: 65_536 }
-  : { memory_gb: 64, drive_gb: 480, small_mb: 2_048, large_mb: 16_384, connections: 2_097_152 }
+  ? { memory_gb: 2, drive_gb: 4, small_mb: 512, large_mb: 768, connections: 65_536, look_s: 120, arp_ms: 130, tg: 1 }
+  : {
+      memory_gb: 64,
+      drive_gb: 480,
+      small_mb: 2_048,
+      large_mb: 16_384,
+      connections: 2_097_152,
+      look_s: 15,
+      arp_ms: 100,
+      tg: 4,
+    }
 
 /** Five servers in two racks: an example to copy. Names, MACs, serials and addresses are what you read off your own hardware. */
 export const metal = new Site('metal', {
@@ -38,7 +47,7 @@ export const metal = new Site('metal', {
       { name: 'operator', kind: 'operator', ssh_keys: [] },
     ],
     log: { keep_days: 90, size_mb_max: 8_192 },
-    metrics: { port: 9_100, interval_s: 15 },
+    metrics: { port: 9_100, interval_s: size.look_s },
   },
   // Servers come blank: the machine that deploys installs them from this address of its own on lan.
   install: {
@@ -159,7 +168,7 @@ const servers = Object.entries(machines).map(
         { nic: 'eth1', mac: macs[1], to: place.switchB.port(n), speed_mbps: 10_000 },
       ],
       // Finds a port that fails silently, which the link's state does not show.
-      monitoring: { kind: 'arp', interval_ms: 100, targets: ['10.20.10.250', '10.20.10.251'] },
+      monitoring: { kind: 'arp', interval_ms: size.arp_ms, targets: ['10.20.10.250', '10.20.10.251'] },
     })
     new RaidMirror(server, 'md0', {
       drives: drives.map((serial, bay) => ({ bay, serial, size_gb: size.drive_gb })),
@@ -203,7 +212,7 @@ const mbus = new ProcessGroup(environment, 'mbus', { on: first, each: 1, limits:
 new ProcessGroup(environment, 'mdb', { on: first, each: 1, limits: large })
 const prod = new ProcessGroup(environment, 'prod', { on: workers, each: 1, limits: small })
 const tgctl = new ProcessGroup(environment, 'tgctl', { on: workers, each: 1, limits: small })
-const tg = new ProcessGroup(environment, 'tg', { on: workers, each: 4, limits: large })
+const tg = new ProcessGroup(environment, 'tg', { on: workers, each: size.tg, limits: large })
 new ProcessGroup(environment, 'archive', {
   on: servers.filter(({ role }) => role === 'archive'),
   each: 1,

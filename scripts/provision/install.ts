@@ -27,6 +27,8 @@ export function systemFiles(plan: Plan, server: ServerPlan, publicKey: string, i
     { path: '/etc/hostname', text: `${name}\n` },
     { path: '/etc/hosts', text: `127.0.0.1 localhost\n::1 localhost ip6-localhost\n${lan.address} ${fqdn} ${name}\n` },
     { path: '/etc/milepost-installation', text: `${installation}\n` },
+    // Before the bond is made: a kernel that is busy finding its hardware takes too long to fetch it in between.
+    { path: '/etc/modules-load.d/milepost.conf', text: 'bonding\n8021q\n' },
     { path: '/etc/default/grub.d/milepost.cfg', text: grubSettings(plan.install!) },
     ...members.flatMap((nic) => [
       unit(`10-milepost-${nic.name}.link`, [
@@ -201,7 +203,7 @@ efi_a=$(part "$a" 2) efi_b=$(part "$b" 2)
 step 'mirror'
 # Drives that are told to be zero, and are at once, are equal. Others are made equal when the system runs: until then it is in the way.
 equal=--assume-clean
-for drive in "$a" "$b"; do timeout ${zero_time_max_s} blkdiscard --zeroout "$(part "$drive" 3)" || equal=; done
+for drive in "$a" "$b"; do timeout ${zero_time_max_s} /usr/sbin/blkdiscard --zeroout "$(part "$drive" 3)" || equal=; done
 echo 1000 > /proc/sys/dev/raid/speed_limit_max 2> /dev/null || true
 mdadm --create /dev/md0 --run $equal --level=1 --raid-devices=2 --metadata=1.2 --bitmap=internal --homehost=any --name=${mirror} "$(part "$a" 3)" "$(part "$b" 3)"
 identity=$(cat /proc/sys/kernel/random/uuid)

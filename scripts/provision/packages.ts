@@ -44,6 +44,8 @@ export const left_out: readonly string[] = [
     'net/wireless',
     'sound',
   ].map((part) => `/lib/modules/*/kernel/${part}/*`),
+  // Arrays other than mirrors: where they are, the first stage loads them all and has them measure themselves.
+  ...['linear', 'multipath', 'raid0', 'raid10', 'raid456'].map((name) => `/lib/modules/*/kernel/drivers/md/${name}.ko`),
   // Fencing by clouds' interfaces: their descriptions of services.
   '/usr/lib/python3/dist-packages/botocore/data/*',
   // PostgreSQL's compiler of long queries, of which there are none here; without it they are interpreted.

@@ -49,6 +49,7 @@ export class Run implements Conductor, Heard {
   readonly #orders = new Map<string, string>()
   readonly #unknown = new Map<string, { since: number; times: number }>()
   readonly #signs = new Map<string, number>()
+  readonly #asked = new Set<string>()
   readonly #percentSaid = new Map<string, number>()
   readonly #pace: typeof usual_pace
   #over = false
@@ -147,8 +148,7 @@ export class Run implements Conductor, Heard {
     }
   }
 
-  async #awaitSystems(): Promise<boolean> {
-    const { plan } = this.#props
+  #awaitSystems(): boolean {
     const now = Date.now()
     for (const server of this.#going()) {
       const state = this.#states.get(server.name)!
@@ -166,15 +166,22 @@ export class Run implements Conductor, Heard {
           kind: 'unbooted',
           why: `${placeOf(server)}: it is installed, but its system does not answer; does its firmware start from the drives?`,
         })
-      else if (state.stage === 'installing') {
-        const answer = await (this.#props.reach ?? reach)(plan.site, server)
-        if (answer.kind === 'open' && answer.installation === state.installation) {
-          this.#event(server.name, { kind: 'booted' })
-          this.#event(server.name, { kind: 'ready' })
-        }
-      }
+      else if (state.stage === 'installing') void this.#ask(server)
     }
     return this.#going().every(({ name }) => this.#states.get(name)!.stage === 'ready')
+  }
+
+  /** Asks a server's own system, unless it is being asked: one that starts takes its time, and no other waits for it. */
+  async #ask(server: ServerPlan): Promise<void> {
+    if (this.#asked.has(server.name)) return
+    this.#asked.add(server.name)
+    const answer = await (this.#props.reach ?? reach)(this.#props.plan.site, server)
+    this.#asked.delete(server.name)
+    const state = this.#states.get(server.name)!
+    if (this.#over || state.fault !== undefined || answer.kind !== 'open') return
+    if (state.stage !== 'installing' || answer.installation !== state.installation) return
+    this.#event(server.name, { kind: 'booted' })
+    this.#event(server.name, { kind: 'ready' })
   }
 
   async #lookAtPower(): Promise<void> {
