@@ -99,7 +99,7 @@ test('a server is two drives on one controller, two cards, a console and a way t
   t.true(args.includes('virtio-net-pci,id=nic-eth1,netdev=eth1,mac=3c:ec:ef:00:04:a1,addr=5,bootindex=3'))
   t.true(args.includes('ipmi-bmc-extern,id=bmc0,chardev=bmc'))
   t.regex(text, /"filename":"\/d\/a, b\.raw"/)
-  t.regex(text, /-machine q35,graphics=off -accel tcg,thread=multi,tb-size=256 -cpu qemu64 -smp 2 -m 2048/)
+  t.regex(text, /-machine q35,graphics=off -accel tcg,thread=multi,tb-size=256 -cpu qemu64,-svm -smp 1 -m 2048/)
   t.false(text.includes('pflash'))
   const uefi = qemuArguments({ ...machine, uefi: { code: '/c', variables: '/v,1' } }, { ...defaults, accel: 'kvm' })
   t.true(uefi.includes('if=pflash,format=raw,file=/v,,1'))

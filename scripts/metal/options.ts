@@ -5,6 +5,7 @@ import { type Firmware, firmwares } from '#infra/site/plan.ts'
 export interface Options {
   /** Memory of a server. */
   readonly memory_mb: number
+  /** One: a kernel for one is emulated with less. */
   readonly cpus: number
   /** Size of each drive; files are sparse. */
   readonly drive_gb: number
@@ -18,7 +19,7 @@ export interface Options {
 
 export const defaults: Options = {
   memory_mb: 2_048,
-  cpus: 2,
+  cpus: 1,
   drive_gb: 4,
   drives: 'files',
   accel: 'tcg',
