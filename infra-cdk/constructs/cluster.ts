@@ -7,6 +7,8 @@ import { check, type Site } from './site.ts'
 export interface ClusterProps {
   /** Members, in the order of their node ids from 1 on. */
   readonly members: readonly Server[]
+  /** Node ids of members that have another one than by their place: a member keeps its id for life, also when one before it leaves. */
+  readonly ids?: Readonly<Record<string, number>>
   /** Votes of members that have not one. */
   readonly votes?: Readonly<Record<string, number>>
   /** Networks of the knet links. */
@@ -41,6 +43,10 @@ export class Cluster extends Construct {
     return this.props.votes?.[server.name] ?? 1
   }
 
+  idOf(server: Server): number {
+    return this.props.ids?.[server.name] ?? this.props.members.indexOf(server) + 1
+  }
+
   get expectedVotes(): number {
     return this.props.members.reduce((sum, server) => sum + this.votesOf(server), 0)
   }
@@ -63,6 +69,15 @@ export class Cluster extends Construct {
       say(`token_ms ${token_ms} is not between ${token_ms_min} and ${token_ms_max}`)
     for (const name of Object.keys(votes))
       if (!members.some((server) => server.name === name)) say(`votes are given to ${name}, which is no member`)
+    for (const name of Object.keys(this.props.ids ?? {}))
+      if (!members.some((server) => server.name === name)) say(`an id is given to ${name}, which is no member`)
+    for (const server of members) {
+      const id = this.idOf(server)
+      const other = members.find((one) => one !== server && this.idOf(one) === id)
+      if (!Number.isInteger(id) || id < 1) say(`${server.name} has id ${id}; ids are whole numbers from 1 on`)
+      else if (other && members.indexOf(other) < members.indexOf(server))
+        say(`${other.name} and ${server.name} both have id ${id}; give one another in ids`)
+    }
     if (!members.some(({ role }) => role === 'archive'))
       say('it has no archive server; its vote decides when a gateway is lost')
     for (const server of members) {

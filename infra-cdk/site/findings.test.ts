@@ -104,6 +104,14 @@ const broken: [string, Partial<Change>, string[]][] = [
     ],
   ],
   [
+    'two members of one id',
+    { cluster: (props) => ({ ...props, ids: { srv1: 2, elsewhere: 9 } }) },
+    [
+      'cluster: an id is given to elsewhere, which is no member',
+      'cluster: gw2 and srv1 both have id 2; give one another in ids',
+    ],
+  ],
+  [
     'a vote that is too heavy',
     { cluster: (props) => ({ ...props, votes: { gw1: 5 } }) },
     ['cluster: one vote too few: without gw1 4 of 9 votes are left, and a majority is 5; add a member with a vote'],

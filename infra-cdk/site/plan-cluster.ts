@@ -41,9 +41,9 @@ export function clusterPlan(cluster: Cluster, site: string): ClusterPlan {
   })
   return {
     name: `milepost-${site}`,
-    nodes: members.map((server, index) => ({
+    nodes: members.map((server) => ({
       name: server.name,
-      id: index + 1,
+      id: cluster.idOf(server),
       role: server.role,
       votes: cluster.votesOf(server),
       addresses: links.map((network) => server.addressOn(network)!),
