@@ -1,8 +1,6 @@
 /** `npm run lab -- up|down|status|…`: a rack on this machine. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { planOf } from '#infra/site/plan-of.ts'
-import { lab } from '#infra/sites/lab.ts'
 import { hardware } from './lab/client.ts'
 import { down, up } from './lab/lifecycle.ts'
 import { clusterNotes, within } from './lab/look.ts'
@@ -11,12 +9,14 @@ import { namespaceOf, operator, outside, sshConfigFile } from './lab/paths.ts'
 import { install } from './lab/requirements.ts'
 import { selftest } from './lab/selftest.ts'
 import { pause } from './lab/shell.ts'
+import { labPlan } from './lab/site.ts'
 import { statusText } from './lab/status.ts'
 import { wiringOf } from './lab/wiring.ts'
 
 const help = `usage: npm run lab -- COMMAND
 
-  up                     builds the rack of site "lab" and switches it on (again: starts what is off)
+  up                     builds the rack of site "lab" and switches it on (again: starts what is off, and brings
+                         servers in and out as the site file says)
   down                   ends it and removes every trace of it, also after a crash
   status                 power, lights, supplies, memory, place in the cluster
   watch                  the same, live
@@ -26,6 +26,7 @@ const help = `usage: npm run lab -- COMMAND
   power SERVER on|off|reset|soft-off
   freeze SERVER          holds all its processes;  thaw SERVER
   pull PART              a cable, switch, feed or cord out;  push PART: in again
+  replace SERVER         another machine in its place, with an empty system
   silence PART           a cable whose light stays on but nothing passes;  unsilence PART
   parts                  names of all parts
   restore                all pushed in, switched on, thawed
@@ -94,12 +95,12 @@ async function main(): Promise<number> {
   else if (command === 'console') return enter(name, ['bash', '-l'], true)
   else if (command === 'exec') return enter(name, rest, false)
   else if (command === 'power') await hardware.power(name, rest[0] as 'on')
-  else if (command === 'freeze' || command === 'thaw') await hardware[command](name)
+  else if (command === 'freeze' || command === 'thaw' || command === 'replace') await hardware[command](name)
   else if (command === 'pull' || command === 'push' || command === 'silence' || command === 'unsilence')
     await hardware[command](name)
   else if (command === 'parts')
     say(
-      partsOf(wiringOf(planOf(lab)))
+      partsOf(wiringOf(labPlan()))
         .map((part) => `${part.kind.padEnd(7)} ${part.name}`)
         .join('\n'),
     )

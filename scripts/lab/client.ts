@@ -20,6 +20,8 @@ export interface Hardware {
   unsilence(part: string): Promise<void>
   /** Servers whose kernel answers for an IPv4 address at this moment. */
   holders(address: string): Promise<string[]>
+  /** A new machine in the place of a server, of the same make, with an empty system; resolves when it lets people in. */
+  replace(server: string): Promise<void>
   /** Everything as new, every server up. */
   restore(): Promise<void>
 }
@@ -42,5 +44,6 @@ export const hardware: Hardware = {
   silence: async (part) => void (await callLab('silence', [part])),
   unsilence: async (part) => void (await callLab('unsilence', [part])),
   holders: (address) => callLab('holders', [address]) as Promise<string[]>,
+  replace: async (server) => void (await callLab('replace', [server])),
   restore: async () => void (await callLab('restore')),
 }

@@ -2,8 +2,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { planOf } from '#infra/site/plan-of.ts'
-import { lab } from '#infra/sites/lab.ts'
 import { makeSecrets } from '../secrets.ts'
 import { root as checkout } from '../state.ts'
 import { groupNames, processesOf, removeGroup, setFrozen } from './cgroup.ts'
@@ -12,7 +10,8 @@ import { namespaces, removeNamespace } from './net.ts'
 import { labFolder, logFile } from './paths.ts'
 import { requireMachine } from './requirements.ts'
 import { attempt, run, until } from './shell.ts'
-import { removeSshConfig, writeSshConfig } from './ssh.ts'
+import { lab_site, labPlan } from './site.ts'
+import { forgetHostKeys, removeSshConfig, writeSshConfig } from './ssh.ts'
 
 const pidFile = join(labFolder, 'lab.pid')
 const start_time_max_ms = 10_000
@@ -29,9 +28,11 @@ function daemonPid(): number | undefined {
   }
 }
 
-/** Starts what is not there yet; resolves when every server is up. Can be repeated. */
+/** Brings the rack to what the site file says, and starts what is off; resolves when every server is up. Can be repeated. */
 export async function up(say: (text: string) => void): Promise<void> {
   requireMachine()
+  const plan = labPlan()
+  makeSecrets(plan.site, plan.secrets)
   if (daemonPid() === undefined) {
     const left = await namespaces()
     if (left.length > 0 && !existsSync(labFolder))
@@ -40,9 +41,7 @@ export async function up(say: (text: string) => void): Promise<void> {
       )
     await clean(() => {})
     mkdirSync(labFolder, { recursive: true, mode: 0o755 })
-    const plan = planOf(lab)
-    makeSecrets(plan.site, plan.secrets)
-    writeSshConfig(plan)
+    forgetHostKeys()
     const log = openSync(logFile, 'a')
     // As hardware it does not wait for a busy processor; what it starts is no hardware and waits as anybody does.
     const first =
@@ -57,7 +56,8 @@ export async function up(say: (text: string) => void): Promise<void> {
     daemon.unref()
     await until(`the laboratory's process starts (its log is ${logFile})`, start_time_max_ms, isRunning)
   }
-  await callLab('up', [], say)
+  writeSshConfig(plan)
+  await callLab('up', [JSON.stringify(plan)], say)
 }
 
 /** Ends everything and removes what is left, also after a crash. */
@@ -104,7 +104,7 @@ async function clean(say: (text: string) => void): Promise<void> {
     .filter((mount) => mount.startsWith(`${labFolder}/`))
   for (const mount of mounts.reverse()) await attempt('umount', ['-l', mount])
   for (const machine of await namespaces()) await removeNamespace(machine)
-  removeSshConfig(lab.name)
+  removeSshConfig(lab_site)
   rmSync(labFolder, { recursive: true, force: true })
   say('nothing is left of the laboratory')
 }

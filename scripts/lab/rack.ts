@@ -3,7 +3,7 @@ import { Bmc } from './bmc.ts'
 import { Fabric } from './fabric.ts'
 import { type Part, partOf } from './parts.ts'
 import { Server } from './server.ts'
-import type { Wiring } from './wiring.ts'
+import type { WiredServer, Wiring } from './wiring.ts'
 
 export interface ServerStatus {
   name: string
@@ -34,7 +34,7 @@ export interface RackStatus {
 const stagger_ms = 200
 
 export class Rack {
-  readonly wiring: Wiring
+  #wiring: Wiring
   readonly #say: (text: string) => void
   readonly #fabric: Fabric
   readonly #servers = new Map<string, Server>()
@@ -47,13 +47,19 @@ export class Rack {
   readonly #unpowered = new Set<string>()
 
   constructor(wiring: Wiring, say: (text: string) => void) {
-    this.wiring = wiring
+    this.#wiring = wiring
     this.#say = say
     this.#fabric = new Fabric(wiring, say)
-    for (const wired of wiring.servers) {
-      this.#servers.set(wired.plan.name, new Server(wiring.site, wired, this.#fabric, say))
-      this.#bmcs.set(wired.plan.name, new Bmc(wiring.site, wired, this.#fabric, say))
-    }
+    for (const wired of wiring.servers) this.#rack(wired)
+  }
+
+  get wiring(): Wiring {
+    return this.#wiring
+  }
+
+  #rack(wired: WiredServer): void {
+    this.#servers.set(wired.plan.name, new Server(this.#wiring.site, wired, this.#fabric, this.#say))
+    this.#bmcs.set(wired.plan.name, new Bmc(this.#wiring.site, wired, this.#fabric, this.#say))
   }
 
   server(name: string): Server {
@@ -65,14 +71,51 @@ export class Rack {
   /** Builds everything and switches it on; resolves when every server lets people in. */
   async build(root: string, progress: (text: string) => void): Promise<void> {
     await this.#fabric.build()
-    await this.#fabric.plug(this.wiring.outside)
-    await this.#fabric.plug(this.wiring.operator)
-    progress(`${this.wiring.switches.length} switches, the outside and the operator's desk are there`)
+    await this.#fabric.plug(this.#wiring.outside)
+    await this.#fabric.plug(this.#wiring.operator)
+    progress(`${this.#wiring.switches.length} switches, the outside and the operator's desk are there`)
     for (const server of this.#servers.values()) await server.install(root)
     progress(`${this.#servers.size} disks are installed`)
     await Promise.all([...this.#bmcs.values()].map((bmc) => bmc.start()))
     progress(`${this.#bmcs.size} BMCs answer`)
     await this.powerOnAll(progress)
+  }
+
+  /** Brings the rack to what another plan says: servers that it no longer has go out, new ones come in, switched off and blank. */
+  async fit(wiring: Wiring, root: string, progress: (text: string) => void): Promise<void> {
+    const same = ({ servers: _, ...rest }: Wiring) => JSON.stringify({ ...rest, vlans: [...rest.vlans] })
+    if (same(wiring) !== same(this.#wiring))
+      throw new Error('switches, feeds or networks of the site changed: take the laboratory down, and up again')
+    const had = new Map(this.#wiring.servers.map((wired) => [wired.plan.name, wired]))
+    const has = new Map(wiring.servers.map((wired) => [wired.plan.name, wired]))
+    for (const [name, wired] of had) {
+      const then = has.get(name)
+      if (then && JSON.stringify([then.machine, then.bmc]) === JSON.stringify([wired.machine, wired.bmc])) continue
+      await this.#bmcs.get(name)!.stop()
+      await this.server(name).remove()
+      this.#servers.delete(name)
+      this.#bmcs.delete(name)
+      progress(`${name} is out of the rack`)
+    }
+    this.#wiring = wiring
+    for (const [name, wired] of has) {
+      if (this.#servers.has(name)) continue
+      this.#rack(wired)
+      await this.server(name).install(root)
+      await this.#bmcs.get(name)!.start()
+      progress(`${name} is in the rack`)
+    }
+  }
+
+  /** Another machine in the place of a server: what was on its drives is gone. Its BMC has the same account. */
+  async replace(name: string, root: string, progress: (text: string) => void): Promise<void> {
+    const server = this.server(name)
+    await server.remove()
+    await server.install(root)
+    this.#say(`${name}: replaced`)
+    await server.on()
+    await server.waitBooted()
+    progress(`${name} is another machine, and up`)
   }
 
   async powerOnAll(progress: (text: string) => void = () => {}): Promise<void> {
@@ -134,7 +177,7 @@ export class Rack {
 
   /** Out with a part, or in again. */
   async setPulled(name: string, pulled: boolean): Promise<void> {
-    const part: Part = partOf(this.wiring, name)
+    const part: Part = partOf(this.#wiring, name)
     this.#say(`${name}: ${pulled ? 'pulled' : 'pushed in'}`)
     const note = (set: Set<string>, key: string) => (pulled ? set.add(key) : set.delete(key))
     if (part.kind === 'cable') return this.#fabric.setPulled(part.port, pulled)
@@ -146,7 +189,7 @@ export class Rack {
 
   /** A port of a switch passes nothing while its light stays on. */
   async setSilent(name: string, silent: boolean): Promise<void> {
-    const part = partOf(this.wiring, name)
+    const part = partOf(this.#wiring, name)
     if (part.kind !== 'cable') throw new Error(`${name} is no cable; only a cable's port can fall silent`)
     this.#say(`${name}: ${silent ? 'silent' : 'speaks again'}`)
     await this.#fabric.setSilent(part.port, silent)
@@ -164,7 +207,7 @@ export class Rack {
   /** What has current runs, what has none is dark. */
   async #settlePower(): Promise<void> {
     await Promise.all([
-      ...this.wiring.switches.map(async ({ name, feeds }) => {
+      ...this.#wiring.switches.map(async ({ name, feeds }) => {
         const dark =
           this.#switchesPulled.has(name) || (feeds.length > 0 && feeds.every((feed) => this.#feedsCut.has(feed)))
         if (dark !== this.#fabric.isDark(name)) await this.#fabric.setDark(name, dark)
@@ -189,9 +232,9 @@ export class Rack {
   async restore(): Promise<void> {
     for (const server of this.#servers.values()) server.thaw()
     for (const machine of [
-      ...this.wiring.servers.flatMap(({ machine, bmc }) => [machine, bmc]),
-      this.wiring.outside,
-      this.wiring.operator,
+      ...this.#wiring.servers.flatMap(({ machine, bmc }) => [machine, bmc]),
+      this.#wiring.outside,
+      this.#wiring.operator,
     ]) {
       for (const { port } of machine.legs) {
         const light = this.#fabric.light(port)
@@ -199,7 +242,7 @@ export class Rack {
         if (this.#fabric.isSilent(port)) await this.#fabric.setSilent(port, false)
       }
     }
-    for (const { ends } of this.wiring.trunks) await this.#fabric.setPulled(ends[0], false)
+    for (const { ends } of this.#wiring.trunks) await this.#fabric.setPulled(ends[0], false)
     for (const set of [this.#feedsCut, this.#switchesPulled, this.#cordsPulled]) set.clear()
     await this.#settlePower()
     await this.powerOnAll()
@@ -208,8 +251,8 @@ export class Rack {
   status(): RackStatus {
     const light = (port: { switch: string; port: number }) => this.#fabric.light(port)
     return {
-      site: this.wiring.site,
-      servers: this.wiring.servers.map(({ plan, machine, bmc }) => {
+      site: this.#wiring.site,
+      servers: this.#wiring.servers.map(({ plan, machine, bmc }) => {
         const server = this.server(plan.name)
         const lost = this.#lostSupplies(plan.name)
         return {
@@ -234,11 +277,11 @@ export class Rack {
           supplies: plan.power.map(({ supply, feed }) => ({ name: supply, feed, on: !lost.has(supply) })),
         }
       }),
-      switches: this.wiring.switches.map(({ name }) => ({ name, on: !this.#fabric.isDark(name) })),
-      feeds: this.wiring.feeds.map((name) => ({ name, on: !this.#feedsCut.has(name) })),
+      switches: this.#wiring.switches.map(({ name }) => ({ name, on: !this.#fabric.isDark(name) })),
+      feeds: this.#wiring.feeds.map((name) => ({ name, on: !this.#feedsCut.has(name) })),
       cables: [
-        ...this.wiring.outside.legs.map((leg) => ({ name: `outside:${leg.name}`, light: light(leg.port) })),
-        ...this.wiring.trunks.map(({ ends }) => ({
+        ...this.#wiring.outside.legs.map((leg) => ({ name: `outside:${leg.name}`, light: light(leg.port) })),
+        ...this.#wiring.trunks.map(({ ends }) => ({
           name: `${ends[0].switch}:${ends[1].switch}`,
           light: light(ends[0]),
         })),
@@ -250,8 +293,8 @@ export class Rack {
   async remove(): Promise<void> {
     await Promise.all([...this.#servers.values()].map((server) => server.remove()))
     await Promise.all([...this.#bmcs.values()].map((bmc) => bmc.stop()))
-    await this.#fabric.unplug(this.wiring.outside)
-    await this.#fabric.unplug(this.wiring.operator)
+    await this.#fabric.unplug(this.#wiring.outside)
+    await this.#fabric.unplug(this.#wiring.operator)
     this.#fabric.stop()
   }
 }

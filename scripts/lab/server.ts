@@ -1,13 +1,14 @@
 /** One server: its disk, its power, its life. A server is a container with a network of its own, and dies when its first process is killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { readSecret, secretFile } from '../secrets.ts'
 import { grouped, memory_bytes, processesOf, setFrozen } from './cgroup.ts'
 import type { Fabric } from './fabric.ts'
-import { diskFolder, knownHostsFile, namespaceOf, serverFolder } from './paths.ts'
+import { diskFolder, namespaceOf, serverFolder } from './paths.ts'
 import { attempt, run, until } from './shell.ts'
+import { noteHostKey } from './ssh.ts'
 import type { WiredServer } from './wiring.ts'
 
 export type Power = 'off' | 'on'
@@ -99,10 +100,7 @@ export class Server {
     rmSync(host, { force: true })
     await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', this.name, '-f', host])
     const [kind, key] = readFileSync(`${host}.pub`, 'utf8').split(' ')
-    const names = [this.name, this.wired.plan.fqdn, access.address]
-    const shown = access.port === 22 ? names : names.map((name) => `[${name}]:${access.port}`)
-    mkdirSync(dirname(knownHostsFile), { recursive: true })
-    appendFileSync(knownHostsFile, `${shown.join(',')} ${kind} ${key}\n`)
+    noteHostKey(this.wired.plan, `${kind} ${key}`)
     readSecret(this.#site, access.secret)
     const publicKey = readFileSync(`${secretFile(this.#site, access.secret)}.pub`, 'utf8')
     if (access.user !== 'root') {
