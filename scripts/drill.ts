@@ -3,10 +3,9 @@ import { spawn } from 'node:child_process'
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { planOf } from '#infra/site/plan-of.ts'
-import { lab } from '#infra/sites/lab.ts'
 import { Progress } from './devices/progress.ts'
 import { ClusterWatch } from './drill/cluster.ts'
+import { day2 } from './drill/day2.ts'
 import { type Drill, drills, drillsNamed } from './drill/drills.ts'
 import { Fleet } from './drill/fleet-client.ts'
 import { plotOf } from './drill/plot.ts'
@@ -14,15 +13,21 @@ import { reportRow, reportText } from './drill/report.ts'
 import { type DrillResult, runDrill, type Say } from './drill/run.ts'
 import { hardware, isRunning } from './lab/client.ts'
 import { down, up } from './lab/lifecycle.ts'
+import { labPlan } from './lab/site.ts'
 import { device_sources } from './lab/wiring.ts'
 import { readSecret } from './secrets.ts'
 import { root, state } from './state.ts'
 
-const help = `usage: npm run drill -- all | NAME… [options]
+const list = (some: readonly Drill[]) => some.map(({ name, what }) => `  ${name.padEnd(16)}${what}`).join('\n')
+
+const help = `usage: npm run drill -- all | day2 | NAME… [options]
 
 Runs on the laboratory that is up; where none is, one is built and taken down again at the end. The site is deployed first.
 
-${drills.map(({ name, what }) => `  ${name.padEnd(14)}${what}`).join('\n')}
+${list(drills)}
+
+day2, what is done to a site later:
+${list(day2)}
 
   --repeat N     each drill N times (1)
   --devices N    simulated devices (60)
@@ -61,7 +66,7 @@ async function main(): Promise<number> {
   }
   const chosen = drillsNamed(positionals)
   const repeat = number('repeat', values.repeat)
-  const plan = planOf(lab)
+  const plan = labPlan()
   const own = !isRunning()
   // Interrupted, it takes down what it built.
   process.once('SIGINT', () => {
@@ -96,7 +101,7 @@ async function drillAll(
   repeat: number,
   values: { to?: string | undefined; devices: string; rate: string; slack: string },
 ): Promise<number> {
-  const plan = planOf(lab)
+  const plan = labPlan()
   const slack = number('slack', values.slack)
   const folder = values.to ?? join(state, 'drills', new Date().toISOString().slice(0, 19).replaceAll(':', ''))
   mkdirSync(folder, { recursive: true })

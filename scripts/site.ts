@@ -1,5 +1,6 @@
-/** `npm run site -- check|show|render|diff|drift|deploy|destroy SITE`: a site, from its description to running servers. */
-import { writeFileSync } from 'node:fs'
+/** `npm run site -- check|show|render|diff|drift|deploy|reboot|remove-server|destroy SITE`: a site, from its description to running servers. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { renderSummary } from '#infra/render/summary.ts'
 import { machinePlanOf } from '#infra/site/machine.ts'
@@ -12,12 +13,15 @@ import { type StackName, stackNames } from '#infra/stacks/steps.ts'
 import { cdktf } from './cdktf.ts'
 import { statesOf, tableOf } from './provision/table.ts'
 import { runAnsible } from './site/ansible.ts'
-import { apply, begin, prepare, remove } from './site/apply.ts'
+import { apply, begin, forgetServers, prepare, remove } from './site/apply.ts'
 import { diffText } from './site/diff.ts'
 import { renderedFolder, writeFiles } from './site/folders.ts'
 import { askAll, overviewOf, seen } from './site/hardware.ts'
 import { install, installServers, orderReinstalls, type Reinstalls } from './site/install.ts'
 import { lookAtMachines } from './site/machines.ts'
+import { movedIds } from './site/members.ts'
+import { reboot } from './site/reboot.ts'
+import { removeServer } from './site/remove-server.ts'
 import { realHands, replaceDrive, replacementOf } from './site/replace-drive.ts'
 import { deploymentNamed, planNamed, renderedFiles } from './site/site.ts'
 
@@ -30,6 +34,8 @@ const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, 
   drift    asks the servers whether they still are as they were deployed; exit code 3 when one is not
   deploy   blank servers, then hardware, cluster, services; again: what changed or was left undone
            --reinstall SERVER: what is on its drives goes (asks; in scripts --yes-reinstall SERVER)
+  reboot   SITE [SERVER…]: one server after the other, the site whole before each; --wait SECONDS until one answers (900)
+  remove-server  SITE SERVER: out of service, before it leaves the site file (asks; in scripts --yes)
   servers  how far each server is from blank to ready
   hardware all parts of all servers with their state; exit code 1 when one is broken
            --seen SERVER: entries of its event log, and resets, were looked at
@@ -47,6 +53,7 @@ async function main(): Promise<number> {
       json: { type: 'boolean', default: false },
       svg: { type: 'string' },
       to: { type: 'string' },
+      wait: { type: 'string' },
       reinstall: { type: 'string', multiple: true, default: [] },
       'yes-reinstall': { type: 'string', multiple: true, default: [] },
       seen: { type: 'string' },
@@ -56,7 +63,7 @@ async function main(): Promise<number> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
-  const [command, name, what] = positionals
+  const [command, name, what, ...others] = positionals
   if (values.help || command === undefined || name === undefined) {
     process.stdout.write(help)
     return values.help ? 0 : 2
@@ -94,6 +101,15 @@ async function main(): Promise<number> {
       return drift(name)
     case 'deploy':
       return deploy(name, { ask: values.reinstall, yes: values['yes-reinstall'] })
+    case 'reboot':
+      await reboot(planNamed(name), {
+        names: what === undefined ? [] : [what, ...others],
+        ...(values.wait === undefined ? {} : { wait_s: Number(values.wait) }),
+      })
+      return 0
+    case 'remove-server':
+      await removeServer(planNamed(name), what ?? '', values.yes)
+      return 0
     case 'servers': {
       const plan = planNamed(name)
       say(tableOf(plan.servers, statesOf(plan), Date.now()).join('\n'))
@@ -167,8 +183,11 @@ const stacksOf = ({ site, install }: Plan) =>
 async function deploy(name: string, reinstalls: Reinstalls): Promise<number> {
   const began = Date.now()
   // All that is wrong with the site is said before anything is touched.
-  prepare(name)
   const plan = planNamed(name)
+  const file = join(renderedFolder(name), 'plan.json')
+  const moved = existsSync(file) ? movedIds(JSON.parse(readFileSync(file, 'utf8')) as Plan, plan) : []
+  if (moved.length > 0) throw new Error(moved.join('\n'))
+  prepare(name)
   await orderReinstalls(plan, reinstalls)
   const installed = plan.install !== null && (await installServers(plan))
   await lookAtMachines(plan)
@@ -176,6 +195,7 @@ async function deploy(name: string, reinstalls: Reinstalls): Promise<number> {
     'deploy',
     stackNames.map((stack) => stackId(name, stack)),
   )
+  forgetServers(plan)
   const changed = installed || configured
   say(
     `\nSite ${name} ${changed ? 'is deployed' : 'is as it should be: 0 changed'}, ${((Date.now() - began) / 1_000).toFixed(1)} s`,

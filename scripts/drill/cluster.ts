@@ -38,24 +38,25 @@ export const brokenLinks = (text: string): string[] =>
     .map(([, id]) => id!)
 
 export class ClusterWatch {
-  readonly #plan: Plan
+  /** What must be there; another one when the site changed. */
+  plan: Plan
 
   constructor(plan: Plan) {
-    this.#plan = plan
+    this.plan = plan
   }
 
   get gateways(): string[] {
-    return this.#plan.servers.filter(({ role }) => role === 'gateway').map(({ name }) => name)
+    return this.plan.servers.filter(({ role }) => role === 'gateway').map(({ name }) => name)
   }
 
   /** Addresses that the active gateway holds. */
   get addresses(): string[] {
-    return this.#plan.virtual_addresses.filter(({ role }) => role === 'gateway').map(({ address }) => address)
+    return this.plan.virtual_addresses.filter(({ role }) => role === 'gateway').map(({ address }) => address)
   }
 
   /** The gateway that holds the external address; throws when none or more than one does. */
   async active(): Promise<string> {
-    const external = this.#plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!
+    const external = this.plan.virtual_addresses.find(({ purpose }) => purpose === 'external')!
     const holders = await hardware.holders(external.address)
     if (holders.length !== 1)
       throw new Error(`the external address ${external.address} is on ${holders.join(' and ') || 'no gateway'}`)
@@ -68,11 +69,11 @@ export class ClusterWatch {
     const found = hardwareWeaknesses(status)
     if (found.length > 0) return found
     const pid = (name: string) => status.servers.find((server) => server.name === name)!.pid!
-    const xml = await peek(pid(this.#plan.cluster.nodes[0]!.name), ['crm_mon', '--output-as=xml', '-1', '-r'])
+    const xml = await peek(pid(this.plan.cluster.nodes[0]!.name), ['crm_mon', '--output-as=xml', '-1', '-r'])
     if (xml === undefined) return ['the cluster does not answer']
     const view = clusterView(xml)
     if (!view.quorum) found.push('no quorum')
-    for (const { name } of this.#plan.cluster.nodes) {
+    for (const { name } of this.plan.cluster.nodes) {
       const node = view.nodes.find((one) => one.name === name)
       if (!node?.online || !node.well) found.push(`${name} is ${node?.online ? 'not ready' : 'offline'}`)
     }
@@ -83,13 +84,13 @@ export class ClusterWatch {
     if (view.resources.length === 0) found.push('no resources')
     if (found.length > 0) return found
     const more = await Promise.all([
-      ...this.#plan.cluster.nodes.map(async ({ name }) => {
+      ...this.plan.cluster.nodes.map(async ({ name }) => {
         const links = await peek(pid(name), ['corosync-cfgtool', '-s'])
         if (links === undefined) return [`${name}: corosync does not answer`]
         return brokenLinks(links).map((id) => `${name}: a link to member ${id} is down`)
       }),
       ...this.#hosts().map(async (host) => {
-        const urls = this.#plan.environment.instances
+        const urls = this.plan.environment.instances
           .filter((one) => one.host === host && one.type !== 'postgres')
           .map(({ instance, type, address, port }) => ({
             instance,
@@ -109,14 +110,14 @@ export class ClusterWatch {
   }
 
   #hosts(): string[] {
-    return [...new Set(this.#plan.environment.instances.map(({ host }) => host))]
+    return [...new Set(this.plan.environment.instances.map(({ host }) => host))]
   }
 
   /** Whether all members hold the same configuration and state; in words what differs, or undefined. */
   async sameCib(): Promise<string | undefined> {
     const { servers } = await hardware.status()
     const versions = await Promise.all(
-      this.#plan.cluster.nodes.map(async ({ name }) => {
+      this.plan.cluster.nodes.map(async ({ name }) => {
         const pid = servers.find((server) => server.name === name)?.pid
         const text =
           pid === undefined ? undefined : await peek(pid, ['cibadmin', '--query', '--local', '--no-children'])
@@ -126,7 +127,7 @@ export class ClusterWatch {
       }),
     )
     if (new Set(versions).size === 1) return undefined
-    return this.#plan.cluster.nodes.map(({ name }, i) => `${name} ${versions[i]}`).join(', ')
+    return this.plan.cluster.nodes.map(({ name }, i) => `${name} ${versions[i]}`).join(', ')
   }
 
   /** Runs a command in a server, network or not. */

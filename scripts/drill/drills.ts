@@ -3,6 +3,7 @@ import type { Plan } from '#infra/site/plan.ts'
 import { hardware } from '../lab/client.ts'
 import { alertsOfFeed } from './alerts.ts'
 import type { ClusterWatch } from './cluster.ts'
+import { day2 } from './day2.ts'
 
 export interface Bench {
   readonly plan: Plan
@@ -26,6 +27,8 @@ export interface Drill {
   strike(bench: Bench): Promise<void>
   /** What a person does then; absent: it must mend itself. */
   mend?(bench: Bench): Promise<void>
+  /** What else is not as it must be afterwards. */
+  audit?(bench: Bench): Promise<string[]>
 }
 
 /** With fencing: detection, the BMC's "off", the start elsewhere. */
@@ -192,13 +195,14 @@ export const drills: readonly Drill[] = [
   },
 ]
 
-/** The drills of these names, `all` for every one; throws with the names that there are. */
+/** The drills of these names, `all` for all that break something, `day2` for what is done on the second day; throws with the names that there are. */
 export function drillsNamed(names: readonly string[]): Drill[] {
-  if (names.includes('all')) return [...drills]
-  return names.map((name) => {
-    const found = drills.find((drill) => drill.name === name)
-    if (!found)
-      throw new Error(`there is no drill "${name}"; there are ${drills.map((drill) => drill.name).join(', ')}`)
+  const every = [...drills, ...day2]
+  return names.flatMap((name) => {
+    if (name === 'all') return drills
+    if (name === 'day2') return day2
+    const found = every.find((drill) => drill.name === name)
+    if (!found) throw new Error(`there is no drill "${name}"; there are ${every.map((drill) => drill.name).join(', ')}`)
     return found
   })
 }

@@ -141,6 +141,7 @@ export async function runDrill(
       if (ms > max_ms) faults.push(`${(ms / 1000).toFixed(2)} s of ${what}, ${max_ms / 1000} s are allowed`)
     if (drill.keepsConnections && kept < devices) faults.push(`${devices - kept} of ${devices} connections were lost`)
     if (comparison.lost > 0) faults.push(`${comparison.lost} acknowledged messages are lost`)
+    faults.push(...((await drill.audit?.(bench)) ?? []))
     const differs = await untilSameCib(cluster)
     if (differs !== undefined) faults.push(`the members disagree: ${differs}`)
     await cluster.active().catch((error: Error) => faults.push(error.message))

@@ -1,14 +1,16 @@
 /** What the stacks' provisioners call: one step of a deploy. Every step can be repeated. */
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeLibraryRelease } from '#ansible/cassandra/release.ts'
 import { makeRelease } from '#ansible/release.ts'
 import { partOf, roleOfFile } from '#infra/render/blueprint.ts'
 import { nobody } from '#infra/site/deployment.ts'
+import type { Plan } from '#infra/site/plan.ts'
 import type { StackName, Step } from '#infra/stacks/steps.ts'
 import { makeSecrets } from '../secrets.ts'
 import { state } from '../state.ts'
 import { runAnsible } from './ansible.ts'
-import { appliedFolder, readFiles, renderedFolder, writeFiles } from './folders.ts'
+import { appliedFolder, readFiles, renderedFolder, siteFolder, writeFiles } from './folders.ts'
 import { deploymentNamed, planNamed, renderedFiles } from './site.ts'
 
 const say = (text: string) => void process.stdout.write(`${text}\n`)
@@ -56,6 +58,14 @@ function note(site: string, step: Step, host: string, how: string, part?: Readon
   const replaced = (path: string) => step.roles.includes(roleOfFile(path)) || path.startsWith('milepost/')
   const kept = [...readFiles(folder)].filter(([path]) => part === undefined || !replaced(path))
   writeFiles(folder, new Map([...kept, ...(part ?? []), [stepFile(step), how]]))
+}
+
+/** Forgets what was applied to servers that the site no longer has: one that comes back under the name is another. */
+export function forgetServers({ site, servers }: Plan): void {
+  const folder = join(siteFolder(site), 'applied')
+  const kept = new Set([...servers.map(({ name }) => name), nobody])
+  for (const name of existsSync(folder) ? readdirSync(folder) : [])
+    if (!kept.has(name)) rmSync(join(folder, name), { recursive: true })
 }
 
 /** Stands for the hash while a step runs, and after one that failed or was cut short. */

@@ -1,10 +1,10 @@
 /** The first part of a deploy where servers come blank. */
-import { createInterface } from 'node:readline/promises'
 import type { Plan } from '#infra/site/plan.ts'
 import { stackId } from '#infra/stacks/site-stack.ts'
 import { cdktf } from '../cdktf.ts'
 import { orderReinstall, provision } from '../provision/provision.ts'
 import { LiveTable } from '../provision/table.ts'
+import { confirmed } from './ask.ts'
 
 const say = (text: string) => void process.stdout.write(`${text}\n`)
 
@@ -52,14 +52,11 @@ export async function orderReinstalls(plan: Plan, { ask, yes }: Reinstalls): Pro
         `site ${plan.site} has no server "${name}"; it has ${plan.servers.map((one) => one.name).join(', ')}`,
       )
   for (const name of ask.filter((other) => !yes.includes(other))) {
-    if (!process.stdin.isTTY)
-      throw new Error(`--reinstall ${name} asks a person; in a script say --yes-reinstall ${name}`)
-    const asking = createInterface({ input: process.stdin, output: process.stdout })
-    const word = await asking.question(
+    await confirmed(
       `Everything on both drives of ${name} will be gone. Write its name again to go on: `,
+      name,
+      `--reinstall ${name} asks a person; in a script say --yes-reinstall ${name}`,
     )
-    asking.close()
-    if (word.trim() !== name) throw new Error(`${name} is left as it is`)
   }
   for (const name of names) {
     orderReinstall(plan, name)
