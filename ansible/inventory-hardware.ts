@@ -47,13 +47,19 @@ const cable = ({ switch: name, port }: { readonly switch: string; readonly port:
 /** `bmc`, and `bmc-2` for its second way. */
 export const pathName = (index: number) => (index === 0 ? 'bmc' : `bmc-${index + 1}`)
 
-export const watchesOf = ({ raid, watchdog }: ServerPlan): Watches => ({
-  power: 30,
-  bond: 15,
-  sel: 60,
-  ...(raid.managed ? { mirror: 30, smart: 1_800 } : {}),
-  ...(watchdog ? { watchdog: 60 } : {}),
-})
+const smart_s = 1_800
+
+/** At the pace of the site's figures; drives are asked seldom, since that disturbs them. */
+export const watchesOf = ({ host }: Plan, { raid, watchdog }: ServerPlan): Watches => {
+  const every_s = host.metrics.interval_s
+  return {
+    power: 2 * every_s,
+    bond: every_s,
+    sel: 4 * every_s,
+    ...(raid.managed ? { mirror: 2 * every_s, smart: Math.max(smart_s, 4 * every_s) } : {}),
+    ...(watchdog ? { watchdog: 4 * every_s } : {}),
+  }
+}
 
 /** Variables of the role hardware. */
 export function hardwareVariables(plan: Plan, server: ServerPlan): Record<string, unknown> {
@@ -62,7 +68,7 @@ export function hardwareVariables(plan: Plan, server: ServerPlan): Record<string
   return {
     hardware_place: { site: plan.site, rack: server.rack, unit: server.unit, position: rack?.position ?? '' },
     hardware_parts: partsOf(plan, server),
-    hardware_watches: watchesOf(server),
+    hardware_watches: watchesOf(plan, server),
     hardware_bus: {
       address: hostname,
       port: Number(port),

@@ -125,3 +125,13 @@ test('a release takes what the services need and no tool', (t) => {
   t.false(packages.some((path) => /typescript|cdktf|biome/.test(path)))
   t.throws(() => packagesOf(['no-such-package']), { message: /no-such-package.*run npm ci/ })
 })
+
+test('a watch is silent by the pace that its timer has', (t) => {
+  t.deepEqual(of('srv1').hardware_watches, { power: 30, bond: 15, sel: 60 })
+  const slow = structuredClone(plan) as Mutable<Plan>
+  slow.host.metrics.interval_s = 60
+  slow.servers[3]!.raid.managed = true
+  slow.servers[3]!.watchdog = true
+  const { hardware_watches } = variablesOf(slow, slow.servers[3]!)
+  t.deepEqual(hardware_watches, { power: 120, bond: 60, sel: 240, mirror: 120, smart: 1_800, watchdog: 240 })
+})
