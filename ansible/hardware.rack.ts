@@ -135,11 +135,9 @@ test.serial(
     })
     const line =
       'raised: srv1 (rack rack1, unit 4): psu1 has no input; look at outlet 4 of pdu-a, feed A (the first circuit)\n'
-    t.true(sender.journal.includes(`<2>${line}`), sender.journal)
-    t.regex(
-      sender.figures(),
-      /milepost_hardware_alert\{part="psu1",.*rack="rack1",unit="4",where="outlet 4 of pdu-a.*"\} 1/,
-    )
+    await until('the journal has it', () => sender.journal.includes(`<2>${line}`))
+    const figure = /milepost_hardware_alert\{part="psu1",.*rack="rack1",unit="4",where="outlet 4 of pdu-a.*"\} 1/
+    await until('the figures have it', () => figure.test(sender.figures()))
 
     // The sender dies; meanwhile it ends, another begins, and a look that could not be made says nothing.
     await sender.kill()
