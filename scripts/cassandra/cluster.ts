@@ -93,7 +93,9 @@ export class Nodes {
     if (!existsSync(file)) return undefined
     const pid = Number(readFileSync(file, 'utf8'))
     try {
-      if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`@${this.#path(n, 'etc')}`)) return undefined
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      // Empty for a moment while one program becomes the next: what enters the place, then Java.
+      if (command !== '' && !command.includes(`@${this.#path(n, 'etc')}`)) return undefined
       return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')) ? undefined : pid
     } catch {
       return undefined
