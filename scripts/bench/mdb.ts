@@ -256,7 +256,11 @@ function tableOf(rows: Row[], results: Map<Row, Result>, messages: number, devic
       'The first column counts the time that passed, with the disk’s; the others the time of processors that the store and its client took together, so they say what one core does, also on a busy machine. MDB’s includes the merging that goes on meanwhile; writers that are told to come back wait and come back.',
       'Without the client: the same less what making blocks of rows of the messages took, which in a deployment is tg’s work and not MDB’s. Known of the engine alone; checking the blocks is the engine’s work and counts.',
       'Read: all messages of devices, 100 devices a query, in the order of (device, timestamp), until a million. MDB’s engine gives decoded columns or JavaScript objects; REST gives rows whose columns are then decoded, or NDJSON; PostgreSQL and SQLite give rows to their client in Node, DuckDB NumPy arrays, chDB its Native format. DuckDB and chDB use one thread.',
-      `Cassandra: the first ${cassandra_messages_max.toLocaleString('en-US')} messages alone; three nodes with their copies, whose processors, bytes and memory all count, on the same cores.`,
+      ...(rows.some(({ most }) => most !== undefined)
+        ? [
+            `Cassandra: the first ${cassandra_messages_max.toLocaleString('en-US')} messages alone; three nodes with their copies, whose processors, bytes and memory all count, on the same cores.`,
+          ]
+        : []),
       'Bytes on the disk after all was merged (MDB: npm run mdb -- compact; PostgreSQL: vacuum; SQLite: vacuum; DuckDB: a table sorted by its key; chDB: optimize final). Memory is the server’s own after the reads, without files that are mapped or cached; of stores inside of a client’s process it is that process.',
     ],
   }
