@@ -46,7 +46,7 @@ ${Object.entries(benches)
   --messages N, --devices N
                mdb: how many messages of how many devices are stored (1000000, 10000)
   --only LIST  mdb: only these stores: engine, engine-objects, rest, rest-ndjson, postgres-jsonb, postgres-columns, sqlite,
-               duckdb, chdb, chdb-zstd
+               duckdb, chdb, chdb-zstd, cassandra
   --write      puts the tables into docs/benchmarks.md
 
 gw and prod need a running home environment (npm start).

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import { Agent, request } from 'undici'
 import { ApiError } from '#services/common/errors.ts'
+import { timestamp_max } from '#services/common/records.ts'
 import { freePort, startProcess, type TestProcess } from '#services/common/testing.ts'
 import { type Append, Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
@@ -23,7 +24,7 @@ const under_way = 2
 const patience_ms = 120_000
 /** Told that the store is slower than its writers, a writer comes back after so long. */
 const back_after_ms = 100
-const everything = { from: 0, to: 7_258_118_400 }
+const everything = { from: 0, to: timestamp_max }
 /** Containers made by one request. */
 const created_at_once = 1_000
 

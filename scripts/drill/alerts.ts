@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { partsOf } from '#ansible/inventory-hardware.ts'
+import { partsOf, pathName } from '#ansible/inventory-hardware.ts'
 import type { Plan } from '#infra/site/plan.ts'
 import { namespaceOf, outside } from '../lab/paths.ts'
 import { pause } from '../lab/shell.ts'
@@ -35,7 +35,7 @@ export function alertsOfFeed(plan: Plan, feed: string): string[] {
     const parts = partsOf(plan, server)
     const found = server.nics.filter(({ link }) => dark.includes(link.switch)).map(({ name }) => [name, 'down'])
     const paths = server.bmc.paths.map(({ link }, at) => ({
-      part: at === 0 ? 'bmc' : `bmc-${at + 1}`,
+      part: pathName(at),
       dead: dark.includes(link.switch),
     }))
     for (const { part } of paths.filter(({ dead }) => dead)) found.push([part, 'silent'])
