@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { fleetPackets } from '#scripts/bench/mdb-data.ts'
 import { root } from '#scripts/state.ts'
 import { seeded } from '#services/common/random.ts'
@@ -12,6 +12,7 @@ import {
   type Message,
   mergePages,
   openPage,
+  type Page,
   type PageQuery,
   RowsMerge,
   readPages,
@@ -172,6 +173,26 @@ test('what comes out of a page and of rows is what went in', (t) => {
   }
 })
 
+/** Pages of at most `size_max` records that hold exactly these, in their order, and know their size as JSON. */
+function isMerged(
+  t: ExecutionContext,
+  merged: Page[],
+  expected: ReturnType<typeof randomRecords>,
+  size_max: number,
+  round: string,
+): void {
+  t.true(merged.every(({ records }) => records <= size_max))
+  t.deepEqual(
+    merged.flatMap((page) => page.read()),
+    expected,
+    round,
+  )
+  t.is(
+    merged.reduce((sum, page) => sum + page.json_bytes, 0),
+    jsonBytes(expected),
+  )
+}
+
 test('fresh rows merge straight into columns as they do by way of pages', (t) => {
   const random = seeded(4)
   for (let round = 0; round < 60; round++) {
@@ -187,16 +208,7 @@ test('fresh rows merge straight into columns as they do by way of pages', (t) =>
     const { pages, newest } = merge.finish(json_bytes, size_max)
     const merged = pages.map((bytes) => openPage(bytes))
     for (const page of merged) checkPage(page)
-    t.true(merged.every(({ records }) => records <= size_max))
-    t.deepEqual(
-      merged.flatMap((page) => page.read()),
-      expected,
-      `round ${round}`,
-    )
-    t.is(
-      merged.reduce((sum, page) => sum + page.json_bytes, 0),
-      jsonBytes(expected),
-    )
+    isMerged(t, merged, expected, size_max, `round ${round}`)
     const wanted = new Map<string, { timestamp: number; value: unknown }>()
     for (const { timestamp, ...rest } of expected)
       for (const [name, value] of Object.entries(rest)) wanted.set(name, { timestamp, value })
@@ -220,16 +232,7 @@ test('pages merge into the order of (timestamp, hash), and no record comes out t
     t.deepEqual(readPages(pages), expected, `round ${round}`)
     const size_max = 1 + Math.floor(random() * 100)
     const merged = mergePages(pages, size_max).map((bytes) => openPage(bytes))
-    t.true(merged.every(({ records }) => records <= size_max))
-    t.deepEqual(
-      merged.flatMap((page) => page.read()),
-      expected,
-      `round ${round}`,
-    )
-    t.is(
-      merged.reduce((sum, page) => sum + page.json_bytes, 0),
-      jsonBytes(expected),
-    )
+    isMerged(t, merged, expected, size_max, `round ${round}`)
     const query = {
       from: all[0]!.timestamp,
       to: pick(random, all).timestamp,
