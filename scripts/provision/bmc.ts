@@ -150,4 +150,9 @@ export class BmcClient {
   async on(): Promise<void> {
     if (!(await this.isOn())) await this.#run(['chassis', 'power', 'on'])
   }
+
+  /** At once: only for a server whose system is none that could be told. */
+  async off(): Promise<void> {
+    await this.#run(['chassis', 'power', 'off'])
+  }
 }

@@ -31,6 +31,7 @@ const right = (server: ServerPlan, change: (line: string) => string = (line) => 
 class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), 'milepost-run-'))
   readonly started: string[] = []
+  readonly switched_off: string[] = []
   readonly said: string[] = []
   readonly pinned: string[] = []
   readonly dark = new Set<string>()
@@ -44,6 +45,7 @@ class Bench {
         {
           startOverNetwork: async () => void this.started.push(name),
           on: async () => void this.started.push(`${name} on`),
+          off: async () => void this.switched_off.push(name),
           isOn: async () => !this.dark.has(name),
         },
       ]),
@@ -158,6 +160,23 @@ test('power that goes in the middle: named, the other is finished, and the next 
     await finished
     t.deepEqual(bench.stages(), ['ready', 'ready'])
     t.deepEqual(bench.started, ['srv2'])
+  } finally {
+    bench.remove()
+  }
+})
+
+test('a server that never asked is switched off by its BMC, others switch themselves off', async (t) => {
+  const bench = new Bench()
+  try {
+    const run = bench.run()
+    const whole = t.throwsAsync(run.whole())
+    await until(() => bench.started.length === 2)
+    run.inventory('srv1', right(srv1))
+    run.step('srv1')
+    bench.dark.add('srv2')
+    t.regex((await whole)?.message ?? '', /^srv2 \(rack r2, unit 20\): its power went/)
+    t.deepEqual(bench.switched_off, ['srv2'])
+    t.is(run.step('srv1'), offStep)
   } finally {
     bench.remove()
   }

@@ -29,7 +29,7 @@ const usual_pace = { look_ms: 1_000, power_ms: 10_000, farewell_ms: 6_000 }
 export interface RunProps {
   readonly plan: Plan
   readonly servers: readonly ServerPlan[]
-  readonly clients: ReadonlyMap<string, Pick<BmcClient, 'startOverNetwork' | 'on' | 'isOn'>>
+  readonly clients: ReadonlyMap<string, Pick<BmcClient, 'startOverNetwork' | 'on' | 'off' | 'isOn'>>
   readonly archive: Archive
   readonly publicKey: string
   readonly say: (line: string) => void
@@ -211,6 +211,18 @@ export class Run implements Conductor, Heard {
     this.#over = true
     const waiting = [...this.#states.values()].some(({ stage }) => stage !== 'ready')
     if (waiting) await new Promise((resolve) => setTimeout(resolve, this.#pace.farewell_ms))
+    // One that never asked runs nothing of ours that could switch it off, and would look for a network for ever.
+    const deaf = this.#props.servers.filter(
+      ({ name }) => this.#states.get(name)!.stage === 'waiting' && !this.#signs.has(name),
+    )
+    await Promise.all(
+      deaf.map(({ name }) =>
+        this.#props.clients
+          .get(name)!
+          .off()
+          .catch(() => undefined),
+      ),
+    )
   }
 
   #throwFaults(): void {
