@@ -1,37 +1,20 @@
 /** What the tests of all services share: free ports, folders that vanish, real PostgreSQL, real processes. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import pg from 'pg'
+import { freePort } from './ports.ts'
 import { spawnPostgres } from './postgres-server.ts'
 import type { PostgresConfig, ProcessConfig } from './process.ts'
 
+export { freePort }
+
 const root = resolve(import.meta.dirname, '../..')
 
-/** Below the ports that the kernel gives to outgoing connections: none of those can take it between the look and the use. */
-const port_first = 10_000
-const port_last = 31_999
 /** Compiling all a process is made of takes long on a machine that is busy with other tests. */
 const start_time_max_ms = 45_000
-
-const isFree = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
-
-/** A port nobody listens on now; with `count`, the first of so many in a row. */
-export async function freePort(count = 1): Promise<number> {
-  for (;;) {
-    const first = randomInt(port_first, port_last - count)
-    const block = await Promise.all(Array.from({ length: count }, (_, i) => isFree(first + i)))
-    if (block.every(Boolean)) return first
-  }
-}
 
 /** A folder of its own under the system's temporary folder; `remove` deletes it. */
 export function temporaryFolder(): { path: string; remove(): void } {
