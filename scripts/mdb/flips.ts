@@ -15,7 +15,7 @@ const read_time_max_ms = 120_000
 
 export type Outcome = 'found' | 'harmless' | 'wrong'
 
-/** A store with merged and fresh pages in several containers. */
+/** A store with merged, bundled and fresh pages in several containers. */
 async function make(folder: string): Promise<void> {
   const engine = await Engine.open(new LmdbStore(folder, { log: silent, sync: false }), { log: silent })
   const ids: number[] = []
@@ -25,7 +25,9 @@ async function make(folder: string): Promise<void> {
     for (let n = at; n < at + 600; n++)
       groups.set(ids[n % containers]!, [...(groups.get(ids[n % containers]!) ?? []), recordOf(n)])
     await engine.append([...groups].map(([id, some]) => toAppend(id, some, 'x')!))
-    if (at % 3_000 === 0) for (const id of ids) await engine.merger.settle(id, await engine.store.days(id, 0, 84_100))
+    const rest = at % 3_000 === 0
+    if (rest || at % 3_000 === 1_800)
+      for (const id of ids) await engine.merger.settle(id, await engine.store.days(id, 0, 84_100), rest)
   }
   await engine.close()
 }

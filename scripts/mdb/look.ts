@@ -20,7 +20,7 @@ export async function stat(name: string): Promise<number> {
         sum.bytes += head.json_bytes
         sum.size += head.size
         sum.pages++
-        if (head.kind === 'rows') sum.fresh++
+        if (head.kind !== 'page') sum.fresh++
       }
     }
     for (const key of ['records', 'bytes', 'size', 'pages'] as const) total[key] += sum[key]

@@ -17,6 +17,11 @@ for (let i = 0; i < containers; i++) ids.push((await engine.create({ account_id:
 let next = 0
 let round = 0
 
+/** As the engine does when room for fresh pages runs out. */
+async function bundle(): Promise<void> {
+  for (const id of ids) await engine.merger.settle(id, await store.days(id, 0, 84_100), false)
+}
+
 async function write(): Promise<void> {
   while (round < Number(batches)) {
     round++
@@ -33,6 +38,7 @@ async function write(): Promise<void> {
     writeSync(acks, `stored ${begin} ${end}\n`)
     // Merges come in between.
     if (round % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 15))
+    if (round % 12 === 0) await bundle()
   }
 }
 

@@ -52,7 +52,7 @@ export async function removeRange(
 
 /** Newest values of fresh pages that go: those of merged ones are known already. Undefined: one is gone. */
 async function newestOfFresh(pages: Pages, heads: PageHead[]): Promise<Newest | undefined> {
-  const opened = await pages.open(heads.filter(({ kind }) => kind === 'rows'))
+  const opened = await pages.open(heads.filter(({ kind }) => kind !== 'page'))
   if (!opened) return undefined
   const newest: Newest = new Map()
   for (const page of opened) fold(newest, page.newest())

@@ -2,8 +2,8 @@
 import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
 import { fold, named, newPage, type Pages } from './engine-pages.ts'
-import { DamagedError, mergePages, page_records_max, RowsMerge, summarise } from './page.ts'
-import type { Newest, PageHead, Store } from './store.ts'
+import { blocksOf, bundleOf, DamagedError, mergePages, page_records_max, RowsMerge, summarise } from './page.ts'
+import type { Newest, NewPage, PageHead, Store } from './store.ts'
 
 /** Bytes of JSON that a page's records have at most, whatever their number. */
 export const page_json_bytes_max = 8 * 1024 * 1024
@@ -17,6 +17,8 @@ const small_pages_max = 12
 const middling_pages_max = 6
 /** Pages that may cover the same moment; those are a read's work for it. */
 const depth_max = 8
+/** A bundle of fewer records is bundled again with what comes. */
+const bundle_records_min = 32
 /** A day that nothing was written to for so long is brought to rest: few pages, all full. */
 const rest_after_ms = 10 * 60_000
 const look_every_ms = 30_000
@@ -32,7 +34,7 @@ const pace_max = 4
 /** Records that writers wait for at most. */
 const owed_max = 20_000
 /** Days found by one question to the store. */
-const found_max = 64
+const found_max = 256
 /** A day with a damaged page is left alone for so long. */
 const damaged_rest_ms = 60 * 60_000
 
@@ -75,9 +77,8 @@ function deepest(heads: PageHead[]): PageHead[] {
  * `urgent`: fresh pages however few. `rest`: brings a day to rest.
  */
 export function planMerge(heads: PageHead[], urgent = false, rest = false): PageHead[] | undefined {
-  const fresh = heads.filter(({ kind }) => kind === 'rows').sort(byId)
-  const fresh_size = fresh.reduce((sum, head) => sum + sizeOf(head), 0)
-  if (fresh.length > 0 && (urgent || rest || fresh.length >= fresh_pages_max || fresh_size >= 1)) return bounded(fresh)
+  const fresh = freshOf(heads)
+  if (isFull(fresh) || (fresh.length > 0 && (urgent || rest))) return bounded(fresh)
   const merged = heads.filter(({ kind }) => kind === 'page').sort(byTime)
   const small = merged.filter((head) => sizeOf(head) < 1 / 8)
   if (small.length >= small_pages_max) return bounded(small)
@@ -86,6 +87,20 @@ export function planMerge(heads: PageHead[], urgent = false, rest = false): Page
   const deep = deepest(merged)
   if (deep.length > depth_max) return bounded(deep)
   return rest ? shrinking(bounded(middling)) : undefined
+}
+
+const freshOf = (heads: PageHead[]) => heads.filter(({ kind }) => kind !== 'page').sort(byId)
+
+/** Fresh pages of a day that are due to become columns. */
+const isFull = (fresh: PageHead[]) =>
+  fresh.length >= fresh_pages_max || fresh.reduce((sum, head) => sum + sizeOf(head), 0) >= 1
+
+/** Rows to put into one bundle, since room for fresh pages runs out; undefined: there are none, or they are due to become columns. */
+export function planBundle(heads: PageHead[]): PageHead[] | undefined {
+  const fresh = freshOf(heads)
+  if (isFull(fresh)) return undefined
+  const loose = fresh.filter(({ kind, records }) => kind === 'rows' || records < bundle_records_min)
+  return loose.some(({ kind }) => kind === 'rows') ? bounded(loose) : undefined
 }
 
 /** A merge that would leave as many pages as before is none. */
@@ -127,7 +142,7 @@ export class Merger {
   #stopped = false
   /** Who waits for a merge to end. */
   readonly #ended: (() => void)[] = []
-  /** Merges done, records that they wrote, and ms of computing. */
+  /** Merges done, those into bundles too, records that they wrote, and ms of computing. */
   merges = 0
   records = 0
   ms = 0
@@ -242,7 +257,10 @@ export class Merger {
 
   /** One merge of a day; false when there is nothing to merge. */
   async mergeOnce(container: number, day: number, urgent: boolean, rest: boolean): Promise<boolean> {
-    const group = planMerge(await this.#store.heads(container, day), urgent, rest)
+    const heads = await this.#store.heads(container, day)
+    const bundle = urgent && !rest && !this.#store.shared ? planBundle(heads) : undefined
+    if (bundle && (await this.#bundle(container, day, bundle))) return true
+    const group = planMerge(heads, bundle !== undefined || (urgent && this.#store.shared), rest)
     if (!group) return false
     const records = group.reduce((sum, head) => sum + head.records, 0)
     const json_bytes = group.reduce((sum, head) => sum + head.json_bytes, 0)
@@ -252,23 +270,43 @@ export class Merger {
     if (!merged) return true
     const { pages, newest } = merged
     const made = pages.map((bytes) => newPage(container, bytes, 'page'))
-    if (await this.#store.replace(container, day, group, made, newest)) {
+    await this.#replace(container, day, group, { pages: made, newest })
+    return true
+  }
+
+  /** Puts rows, and bundles, into one bundle. False: there are others among them, or one is gone. */
+  async #bundle(container: number, day: number, group: PageHead[]): Promise<boolean> {
+    const loaded = await this.#store.load(group)
+    if (!loaded.every((bytes) => bytes && summarise(bytes).kind !== 'page')) return false
+    const began = performance.now()
+    const blocks = group.flatMap((head, i) => named(head, () => blocksOf(loaded[i]!)))
+    const bundle = newPage(container, bundleOf(blocks), 'bundle')
+    this.ms += performance.now() - began
+    await this.#replace(container, day, group, { pages: [bundle] })
+    return true
+  }
+
+  async #replace(container: number, day: number, group: PageHead[], made: { pages: NewPage[]; newest?: Newest }) {
+    if (await this.#store.replace(container, day, group, made.pages, made.newest)) {
+      const records = group.reduce((sum, head) => sum + head.records, 0)
       this.merges++
       this.records += records
-      if (group[0]!.kind === 'rows') this.#owed -= records
+      if (group[0]!.kind !== 'page') this.#owed -= records
     }
     this.#pages.forget(group)
-    return true
   }
 
   /** Fresh pages of rows; undefined: there are others among them, or one is gone. */
   async #mergeRows(group: PageHead[], json_bytes: number, records_max: number): Promise<Merged | undefined> {
-    if (group[0]!.kind !== 'rows') return undefined
+    if (group[0]!.kind === 'page') return undefined
     const loaded = await this.#store.load(group)
-    if (!loaded.every((bytes) => bytes && summarise(bytes).kind === 'rows')) return undefined
+    if (!loaded.every((bytes) => bytes && summarise(bytes).kind !== 'page')) return undefined
     const began = performance.now()
     const merge = new RowsMerge()
-    for (const [i, head] of group.entries()) named(head, () => merge.add(loaded[i]!, head.records))
+    for (const [i, head] of group.entries())
+      named(head, () => {
+        for (const block of blocksOf(loaded[i]!)) merge.add(block, summarise(block).records)
+      })
     const merged = merge.finish(json_bytes, records_max)
     this.ms += performance.now() - began
     return merged
@@ -281,7 +319,7 @@ export class Merger {
     const began = performance.now()
     const pages = mergePages(opened, records_max)
     const newest: Newest = new Map()
-    for (const [i, page] of opened.entries()) if (group[i]!.kind === 'rows') fold(newest, page.newest())
+    for (const [i, page] of opened.entries()) if (group[i]!.kind !== 'page') fold(newest, page.newest())
     this.ms += performance.now() - began
     return { pages, newest }
   }

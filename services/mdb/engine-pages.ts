@@ -21,10 +21,10 @@ export function named<T>(head: PageHead, read: () => T): T {
 
 /** Opens the bytes of a page; what is wrong with them is said with the page's name. */
 export function openNamed(head: PageHead, bytes: Buffer): Page {
-  const page = named(head, () => openPage(bytes))
-  if (page.records !== head.records || page.from !== head.from || page.to !== head.to)
+  const { records, from, to } = named(head, () => summarise(bytes))
+  if (records !== head.records || from !== head.from || to !== head.to)
     throw new DamagedError(`${pageName(head)} is not the one that was stored there`)
-  return page
+  return named(head, () => openPage(bytes))
 }
 
 /** A page as a store takes it; all its records are of one day. */

@@ -77,7 +77,7 @@ export class Reader {
   }
 
   /**
-   * Pages of a range as they are stored, where one covers its time alone; elsewhere rows made for it.
+   * Pages of a range as they are stored, where one covers its time alone; elsewhere, and of bundles, rows made for it.
    * With `count`, `every` or `fields`, and in reverse, all are made.
    */
   async *blocks(container: number, query: ReadQuery): AsyncGenerator<Buffer> {
@@ -146,7 +146,13 @@ export class Reader {
         const found = steps(await this.#store.heads(container, day), begin, end)
         for (const step of reverse ? found.reverse() : found) {
           const [head] = step.heads
-          const alone = whole && head && step.heads.length === 1 && head.from >= step.from && head.to < step.to
+          const alone =
+            whole &&
+            head?.kind !== 'bundle' &&
+            head &&
+            step.heads.length === 1 &&
+            head.from >= step.from &&
+            head.to < step.to
           const bytes = alone ? (await this.#store.load([head]))[0] : undefined
           if (alone && bytes) openNamed(head, bytes)
           const pages = alone ? [] : await this.#pages.open(step.heads)

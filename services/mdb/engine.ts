@@ -313,7 +313,7 @@ export class Engine {
     for (;;) {
       const days = await this.store.unmerged(Number.MAX_SAFE_INTEGER, id)
       const heads = (await Promise.all(days.map(({ day }) => this.store.heads(id, day)))).flat()
-      const fresh = await this.#pages.open(heads.filter(({ kind }) => kind === 'rows'))
+      const fresh = await this.#pages.open(heads.filter(({ kind }) => kind !== 'page'))
       if (!fresh) continue
       // After the fresh pages: what was merged meanwhile is in both, not in neither.
       const newest = await this.store.newest(id)
@@ -331,7 +331,7 @@ export class Engine {
         count += records
         found.disk_bytes += size
         found.pages++
-        if (kind === 'rows') found.fresh_pages++
+        if (kind !== 'page') found.fresh_pages++
         found.from = Math.min(found.from ?? from, from)
         found.to = Math.max(found.to ?? to, to)
       }

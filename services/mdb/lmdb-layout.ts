@@ -8,8 +8,9 @@ import { crc32 } from 'node:zlib'
 import { DamagedError } from './page.ts'
 import type { NewPage, PageHead } from './store.ts'
 
-/** Version of the layout, in `meta`. 1 was a key per record. */
-export const layout_version = 2
+/** Version of the layout, in `meta`. 1 was a key per record; 2 had no bundles. */
+export const layout_version = 3
+export const readable_versions = [2, 3]
 
 /** A set of things as far as a checksum can tell: how many, and the exclusive-or of a mark of each. */
 export interface Tally {
@@ -122,9 +123,10 @@ export function nameDay(container: number, day: number): string {
 }
 
 const head_bytes = 37
+const kinds = [undefined, 'rows', 'page', 'bundle'] as const
 
 function writeHead(head: PageHead, value: Buffer, at: number): void {
-  value.writeUInt8(head.kind === 'rows' ? 1 : 2, at)
+  value.writeUInt8(kinds.indexOf(head.kind), at)
   value.writeDoubleLE(head.from, at + 1)
   value.writeDoubleLE(head.to, at + 9)
   value.writeUInt32LE(head.records, at + 17)
@@ -137,7 +139,7 @@ function readHead(bytes: Buffer, at: number, container: number, day: number, id:
     container,
     day,
     id,
-    kind: bytes[at] === 1 ? 'rows' : 'page',
+    kind: kinds[bytes[at]!] ?? 'page',
     from: bytes.readDoubleLE(at + 1),
     to: bytes.readDoubleLE(at + 9),
     records: bytes.readUInt32LE(at + 17),

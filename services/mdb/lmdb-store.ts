@@ -18,6 +18,8 @@ import { own } from './lmdb-owner.ts'
 import { DamagedError } from './page.ts'
 import type { Container, Newest, NewPage, PageHead, Store } from './store.ts'
 
+/** Rows of days looked through at a time for fresh pages. */
+const sought_at_once = 20_000
 /** Keys that one commit of a removal touches. */
 const bury_keys = 2_000
 
@@ -71,8 +73,10 @@ export class LmdbStore implements Store {
   readonly #entries = new Map<number, Entry>()
   /** Ids by account and name. */
   readonly #names = new Map<string, number>()
-  /** Days that have fresh pages outside of the journal, as far as this process made them. */
+  /** Days that have fresh pages outside of the journal: those that this process made, and that it found so far. */
   readonly #strays = new Set<number>()
+  /** From which row of days on those of earlier processes are looked for; undefined: all were seen. */
+  #sought: Buffer | undefined = layout.dayKey(0, 0)
   #next_id = 1
   #next_seq = 1
   #tally = nothing
@@ -160,9 +164,11 @@ export class LmdbStore implements Store {
       return { version, next_id: 1, next_seq: 1, containers: nothing, journal: nothing }
     }
     const meta = layout.openJson<Meta>('the first row of the store', meta_key, value)
-    if (meta.version !== layout.layout_version) {
+    if (!layout.readable_versions.includes(meta.version)) {
       const { version } = meta
-      throw new Error(`the store ${this.folder} has layout ${version}; this release reads ${layout.layout_version}`)
+      throw new Error(
+        `the store ${this.folder} has layout ${version}; this release reads ${layout.readable_versions.join(' and ')}`,
+      )
     }
     return meta
   }
@@ -441,7 +447,7 @@ export class LmdbStore implements Store {
     row.merged_seq = Math.max(row.merged_seq, seq)
     const settle = (head: PageHead, change: 1 | -1) => {
       Object.assign(row, layout.tallyWith(row, layout.headMark(head), change))
-      if (head.kind === 'rows') row.rows += change
+      if (head.kind !== 'page') row.rows += change
       entry.settled.records += change * head.records
       entry.settled.bytes += change * head.json_bytes
     }
@@ -492,12 +498,33 @@ export class LmdbStore implements Store {
 
   async unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]> {
     if (container === undefined) {
-      const strays = this.#strays.values().map((number) => ofNumber(number))
-      return [...this.#journal.unmerged().take(count), ...strays].slice(0, count)
+      this.#seekStrays()
+      const strays = [...this.#strays.values().take(count / 2)]
+      // The next call begins with others.
+      for (const number of strays) if (this.#strays.delete(number)) this.#strays.add(number)
+      return [...strays.map(ofNumber), ...this.#journal.unmerged().take(count - strays.length)]
     }
     const days = new Set(this.#journal.daysOf(container))
     for (const [day, { rows }] of this.#rows(container)) if (rows > 0) days.add(day)
     return [...days].slice(0, count).map((day) => ({ container, day }))
+  }
+
+  /** Looks through some rows of days for fresh pages that a process before this one left in the tree. */
+  #seekStrays(): void {
+    if (this.#sought === undefined) return
+    let last: Buffer | undefined
+    for (const { key, value } of this.#days.getRange({ start: this.#sought, limit: sought_at_once })) {
+      last = key
+      const [container, day] = [key.readUInt32BE(0), key.readUInt32BE(4)]
+      try {
+        if (layout.openDay(key, value).rows > 0 && this.#entries.has(container))
+          this.#strays.add(dayNumber(container, day))
+      } catch (error) {
+        // Whoever reads the day is told.
+        if (!(error instanceof DamagedError)) throw error
+      }
+    }
+    this.#sought = last && Buffer.concat([last, Buffer.alloc(1)])
   }
 
   /** Whether it has records of the first layout: see `migrate`. */

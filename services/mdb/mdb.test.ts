@@ -12,7 +12,7 @@ import { migrate } from './lmdb-migrate.ts'
 import { LmdbStore } from './lmdb-store.ts'
 import type { Message } from './page.ts'
 import { toAppend } from './record.ts'
-import { decodeBody, encodeBody, encodeRows, rows_type } from './rows.ts'
+import { checkRows, decodeBody, encodeBody, encodeRows, rows_type } from './rows.ts'
 import { storeSuite } from './suite.ts'
 
 const log = pino({ level: 'silent' })
@@ -93,6 +93,46 @@ test('a store of the first layout, a key per record, is read over without loss, 
   const again = new LmdbStore(folder.path, { log })
   await migrate(again, log, () => t.fail('nothing is left to move'))
   await again.close()
+  folder.remove()
+})
+
+test('rows that must leave the journal go as bundles, read as before, and become columns when the day rests', async (t) => {
+  const folder = temporaryFolder()
+  let engine = await Engine.open(new LmdbStore(folder.path, { log }), { log })
+  const { id } = await engine.create({ account_id: 0, name: 'c', ttl: 0 })
+  const record = (n: number): Message => ({ timestamp: 86_400 + ((n * 37) % 101), n })
+  const kinds = async () => (await engine.store.heads(id, 1)).map(({ kind }) => kind)
+  for (let n = 0; n < 100; n++) {
+    await engine.append([toAppend(id, [record(n)], '')!])
+    if (n % 40 === 39) await engine.merger.settle(id, [1], false)
+  }
+  const wanted = Array.from({ length: 100 }, (_, n) => record(n)).sort((a, b) => a.timestamp - b.timestamp)
+  t.deepEqual(await kinds(), ['bundle', 'bundle', ...Array<string>(20).fill('rows')])
+  await engine.merger.settle(id, [1], false)
+  await engine.append([toAppend(id, [{ timestamp: 86_600, n: -1 }], '')!])
+  wanted.push({ timestamp: 86_600, n: -1 })
+  await engine.merger.settle(id, [1], false)
+  t.deepEqual(await kinds(), ['bundle', 'bundle', 'bundle'], 'a small bundle is bundled again')
+  for (const reopened of [false, true]) {
+    if (reopened) {
+      await engine.close()
+      engine = await Engine.open(new LmdbStore(folder.path, { log }), { log })
+    }
+    t.deepEqual(await all(engine, id), wanted)
+    t.deepEqual((await engine.telemetry(id)).get('n'), { timestamp: 86_600, value: -1 })
+    t.is((await engine.statistics(id)).fresh_pages, 3)
+    t.deepEqual(await engine.store.unmerged(9), [{ container: id, day: 1 }])
+    const [again] = await engine.append([toAppend(id, wanted.slice(40, 90), '')!])
+    t.like(again, { stored: 0, duplicates: 50 })
+    const sent: Message[] = []
+    for await (const bytes of engine.blocks(id, { from: 0, to: 7e9 })) sent.push(...checkRows(bytes).read())
+    t.deepEqual(sent, wanted)
+  }
+  await engine.merger.settle(id, [1])
+  t.deepEqual(await kinds(), ['page'])
+  t.deepEqual(await all(engine, id), wanted)
+  t.deepEqual(await engine.store.unmerged(9), [])
+  await engine.close()
   folder.remove()
 })
 

@@ -4,8 +4,8 @@ import { DamagedError } from './page-bytes.ts'
 
 /** What a page's first bytes tell. */
 export interface PageSummary {
-  /** `rows`: as they came, quick to make; `page`: columns. */
-  kind: 'rows' | 'page'
+  /** `rows`: as they came, quick to make; `bundle`: many of those; `page`: columns. */
+  kind: 'rows' | 'bundle' | 'page'
   records: number
   /** Oldest and newest timestamp, both included, s. */
   from: number
@@ -19,8 +19,7 @@ export const format_version = 1
 /** Records of one page: bounds what reading one takes. */
 export const page_records_limit = 1_000_000
 const magic = 0x4d444250
-const columns_kind = 1
-const rows_kind = 2
+const kinds = [undefined, 'page', 'rows', 'bundle'] as const
 /** The body is packed by zstd. */
 export const packed_flag = 1
 
@@ -31,7 +30,7 @@ export function sealPage(bytes: Buffer, summary: PageSummary, flags: number): vo
     throw new RangeError('the records of a page have 4 GiB of JSON or more: make smaller pages')
   bytes.writeUInt32BE(magic, 0)
   bytes[8] = format_version
-  bytes[9] = summary.kind === 'page' ? columns_kind : rows_kind
+  bytes[9] = kinds.indexOf(summary.kind)
   bytes[10] = flags
   bytes[11] = 0
   bytes.writeUInt32LE(records, 12)
@@ -49,12 +48,13 @@ export function summarise(bytes: Uint8Array): PageSummary {
   const buffer = bufferOf(bytes)
   if (buffer.length < head_bytes) throw new DamagedError(`a page of ${buffer.length} bytes: its head has ${head_bytes}`)
   if (buffer.readUInt32BE(0) !== magic) throw new DamagedError('not a page: it does not begin with "MDBP"')
-  const [version, kind] = [buffer[8]!, buffer[9]!]
+  const version = buffer[8]!
+  const kind = kinds[buffer[9]!]
   if (version !== format_version) throw new DamagedError(`a page of version ${version}: this reads ${format_version}`)
-  if (kind !== columns_kind && kind !== rows_kind) throw new DamagedError(`a page of an unknown kind ${kind}`)
+  if (kind === undefined) throw new DamagedError(`a page of an unknown kind ${buffer[9]}`)
   if (buffer[10]! > packed_flag || buffer[11] !== 0) throw new DamagedError('a page with unknown flags')
   const summary: PageSummary = {
-    kind: kind === columns_kind ? 'page' : 'rows',
+    kind,
     records: buffer.readUInt32LE(12),
     json_bytes: buffer.readUInt32LE(16),
     from: buffer.readDoubleLE(20),

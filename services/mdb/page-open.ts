@@ -4,7 +4,7 @@ import { type Column, lowerBound, number_kind } from './column.ts'
 import { RowSets, readColumn, readColumnRows, writeColumn } from './column-code.ts'
 import { readNumbers, writeNumbers } from './column-numbers.ts'
 import { ByteReader, ByteWriter, DamagedError } from './page-bytes.ts'
-import { head_bytes, type PageSummary, packed_flag, sealPage, summarise, verifyPage } from './page-head.ts'
+import { head_bytes, type PageSummary, packed_flag, sealPage } from './page-head.ts'
 import { messagesOf } from './page-objects.ts'
 import { assign, readName, readRecords, scanRecords, writeName, writeRecords } from './page-rows.ts'
 import { jsonBytes, type Message, type Table, tableOf } from './page-table.ts'
@@ -107,11 +107,11 @@ export function encodeRowsPage(records: readonly Message[], known?: number, pack
 }
 
 /** What both kinds of page have in common. */
-abstract class AnyPage implements Page {
+export abstract class AnyPage implements Page {
   abstract readonly parameters: readonly string[]
   abstract timestamps(): Float64Array
   abstract column(name: string): Column | undefined
-  readonly kind: 'rows' | 'page'
+  readonly kind: PageSummary['kind']
   readonly records: number
   readonly from: number
   readonly to: number
@@ -325,17 +325,20 @@ export function pickOf(message: Message, fields: readonly string[]): Message {
 export function rowsBody(bytes: Uint8Array): Uint8Array {
   const body = bytes.subarray(head_bytes)
   if (!(bytes[10]! & packed_flag)) return body
+  return unpack(body)
+}
+
+/** One zstd frame of rows. */
+export function unpack(frame: Uint8Array): Uint8Array {
   try {
-    return zstdDecompressSync(body, { maxOutputLength: rows_bytes_max })
+    return zstdDecompressSync(frame, { maxOutputLength: rows_bytes_max })
   } catch (error) {
     throw new DamagedError(`the rows of a page cannot be unpacked: ${(error as Error).message}`)
   }
 }
 
-/** Opens a page, or the rows of a fresh one. Throws `DamagedError`. */
-export function openPage(bytes: Uint8Array): Page {
-  const summary = summarise(bytes)
-  verifyPage(bytes)
+/** Opens a page of columns or rows that `verifyPage` passed. Throws `DamagedError`. */
+export function openPlain(bytes: Uint8Array, summary: PageSummary): Page {
   return summary.kind === 'page' ? new ColumnPage(bytes, summary) : new RowsPage(bytes, summary)
 }
 

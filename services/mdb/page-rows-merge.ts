@@ -26,7 +26,7 @@ function room(values: number): void {
   data = more_data
 }
 
-/** One merge: `add` each page in the order of their ids, then `finish`; nothing else comes in between. */
+/** One merge: `add` each page in the order of their ids, then `finish` or `table`; nothing else comes in between. */
 export class RowsMerge {
   readonly #names: string[] = []
   readonly #indices = new Map<string, number>()
@@ -55,7 +55,7 @@ export class RowsMerge {
   }
 
   /** Reads the rows of a page of so many records. Throws `DamagedError`. */
-  add(bytes: Buffer, records: number): void {
+  add(bytes: Uint8Array, records: number): void {
     verifyPage(bytes)
     const from = new ByteReader(rowsBody(bytes))
     const shapes: Uint32Array[] = []
@@ -186,6 +186,12 @@ export class RowsMerge {
       }
     }
     return { records, timestamps, columns }
+  }
+
+  /** All records as columns. */
+  table(): Table {
+    const order = this.#order()
+    return this.#table(order, 0, order.length)
   }
 
   /** Pages of all records, and the newest value of each parameter. `json_bytes`: of all that was added, as JSON. */

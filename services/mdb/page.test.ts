@@ -6,6 +6,8 @@ import { fleetPackets } from '#scripts/bench/mdb-data.ts'
 import { root } from '#scripts/state.ts'
 import { seeded } from '#services/common/random.ts'
 import {
+  blocksOf,
+  bundleOf,
   checkPage,
   DamagedError,
   encodePage,
@@ -193,7 +195,7 @@ function isMerged(
   )
 }
 
-test('fresh rows merge straight into columns as they do by way of pages', (t) => {
+test('fresh rows, bundled or not, merge straight into columns as they do by way of pages', (t) => {
   const random = seeded(4)
   for (let round = 0; round < 60; round++) {
     const all = randomRecords(random, 1 + Math.floor(random() * 200))
@@ -201,6 +203,13 @@ test('fresh rows merge straight into columns as they do by way of pages', (t) =>
     const blocks = parts.filter((part) => part.length > 0).map((part) => encodeRows(part))
     if (blocks.length === 0) continue
     const expected = all.filter((record) => parts.some((part) => part.includes(record)))
+    const half = blocks.length >>> 1
+    const first = half > 0 ? blocksOf(bundleOf(blocks.slice(0, half))) : []
+    const bundle = bundleOf([...first, ...blocks.slice(half)])
+    const bundled = openPage(bundle)
+    checkPage(bundled)
+    isMerged(t, [bundled], expected, all.length, `round ${round}: a bundle`)
+    t.throws(() => checkRows(bundle), { message: /send rows or columns/ })
     const merge = new RowsMerge()
     for (const bytes of blocks) merge.add(bytes, summarise(bytes).records)
     const json_bytes = blocks.reduce((sum, bytes) => sum + summarise(bytes).json_bytes, 0)
@@ -258,7 +267,8 @@ test('messages of a fleet take a fiftieth of their JSON', (t) => {
 test('a flipped bit or a missing end is found', (t) => {
   const random = seeded(4)
   const records = randomRecords(random, 120)
-  for (const bytes of [encodePage(records), encodeRows(records)]) {
+  const bundle = bundleOf([encodeRows(records.slice(0, 50)), encodeRows(records.slice(50))])
+  for (const bytes of [encodePage(records), encodeRows(records), bundle]) {
     let found = 0
     for (let flip = 0; flip < 10_000; flip++) {
       const copy = Buffer.from(bytes)
@@ -282,7 +292,8 @@ test('bytes that only pretend to be a page are refused or read, and nothing wors
   let refused = 0
   for (let round = 0; round < 1_000; round++) {
     const records = randomRecords(random, 20)
-    const bytes = round % 2 ? encodePage(records) : encodeRows(records)
+    const rows = encodeRows(records)
+    const bytes = round % 3 === 0 ? rows : round % 3 === 1 ? encodePage(records) : bundleOf([rows, rows])
     for (let change = 0; change < 3; change++)
       bytes[8 + Math.floor(random() * (bytes.length - 8))] = Math.floor(random() * 256)
     bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)

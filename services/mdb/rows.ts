@@ -1,7 +1,7 @@
 /** The compact binary body: containers' records on their way in and out. See docs/mdb-format.md. */
 
 import { timestamp_max } from '#services/common/records.ts'
-import { checkPage, DamagedError, type Message, openPage, type Page, sortRecords } from './page.ts'
+import { checkPage, DamagedError, type Message, openPage, type Page, sortRecords, summarise } from './page.ts'
 import { encodeRowsPage } from './page-open.ts'
 
 /** Content type of `encodeBody`. */
@@ -68,6 +68,7 @@ const name_length_max = 128
  * hold. Throws `DamagedError` that names the record or the parameter.
  */
 export function checkRows(bytes: Uint8Array): Page {
+  if (summarise(bytes).kind === 'bundle') throw new DamagedError('a bundle: send rows or columns')
   const page = openPage(bytes)
   if (!(page.from >= 0 && page.to < timestamp_max))
     throw new DamagedError(`timestamps from ${page.from} to ${page.to} are not between 1970 and 2200`)

@@ -32,8 +32,8 @@ export interface PageHead {
   day: number
   /** Unique within (container, day); ids made later by one process are greater: see `newPageId`. */
   id: string
-  /** `rows`: as it came, fresh; `page`: columnar, made by a merge. */
-  kind: 'rows' | 'page'
+  /** `rows`: as it came, fresh; `bundle`: several of those, as fresh; `page`: columnar, made by a merge. */
+  kind: 'rows' | 'bundle' | 'page'
   /** Timestamps of its first and last record, s; both included. */
   from: number
   to: number
@@ -105,7 +105,7 @@ export interface Store {
   newest(container: number): Promise<Newest>
 
   /**
-   * Days that hold fresh pages (kind `rows`), those that have them longest first where the store can tell: the engine's
+   * Days that hold fresh pages (all but kind `page`), those that have them longest first where the store can tell: the engine's
    * work after a start, and on a shared store now and then. At most `count`; of one container if it is given.
    */
   unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]>
