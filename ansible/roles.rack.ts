@@ -107,6 +107,7 @@ test.serial("units and filters pass the tools' own checks", (t) => {
     ['gw1', 'milepost-distribute.service'],
     ['srv1', 'milepost-power.service'],
     ['srv1', 'milepost-bond.service'],
+    ['srv1', 'milepost-carrier.service'],
     ['srv1', 'milepost-alerts.service'],
     ['srv1', 'milepost-sel.service'],
     ['srv1', 'milepost-smart.service'],

@@ -1,10 +1,12 @@
 /** The small tools that roles install, fed with what the kernel and the controllers say. */
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
 import { folder } from './rack.ts'
 
@@ -125,6 +127,43 @@ test('bond: legs of a bond that is not the kernel’s are looked at themselves',
   t.is(stdout, 'bond0: eth0, eth1 are up, all in use\n')
 })
 
+test('bond: when the active leg loses its light, the other is made active at once, unless the kernel holds it for down', async (t) => {
+  const sys = join(work, 'net')
+  const put = (path: string, text: string) => {
+    mkdirSync(dirname(join(sys, path)), { recursive: true })
+    writeFileSync(join(sys, path), `${text}\n`)
+  }
+  const active = () => readFileSync(join(sys, 'bond0/bonding/active_slave'), 'utf8').trim()
+  put('bond0/bonding/active_slave', 'eth0')
+  put('bond0/bonding/slaves', 'eth0 eth1')
+  for (const leg of ['eth0', 'eth1']) put(`${leg}/carrier`, '1')
+  put('eth1/bonding_slave/mii_status', 'down')
+  // Every line that it is told makes a link, and so a word of the kernel's.
+  const events = 'while read -r n; do ip link add "t$n" type veth peer name "u$n"; done'
+  const watch = `/usr/bin/python3 -I ${tool('bond', 'milepost-carrier')} bond0 --sys ${sys}`
+  const child = spawn('unshare', ['-n', 'sh', '-c', `${watch} & ${events}; kill $!`])
+  let said = ''
+  child.stdout.on('data', (data) => {
+    said += data
+  })
+  const ended = once(child, 'exit')
+  try {
+    await setTimeout(500)
+    put('eth0/carrier', '0')
+    child.stdin.write('1\n')
+    await setTimeout(500)
+    t.is(active(), 'eth0', 'the other is held for down')
+    put('eth1/bonding_slave/mii_status', 'up')
+    child.stdin.write('2\n')
+    for (let n = 0; n < 100 && active() !== 'eth1'; n++) await setTimeout(50)
+    t.is(active(), 'eth1')
+  } finally {
+    child.stdin.end()
+    await ended
+  }
+  t.is(said, 'bond0: the active leg lost its light; eth1 carries\n')
+})
+
 test('mirror: /proc/mdstat is understood, whole, failed and while it is rebuilt', (t) => {
   const script = `
 import importlib.machinery, importlib.util, json, sys
@@ -194,8 +233,7 @@ else echo "$*" >> ${killed}; fi
     let asked = 0
     servers[0]!.on('request', () => asked++)
     const until = async (condition: () => boolean) => {
-      for (const end = Date.now() + 60_000; !condition() && Date.now() < end; )
-        await new Promise((done) => setTimeout(done, 50))
+      for (const end = Date.now() + 60_000; !condition() && Date.now() < end; ) await setTimeout(50)
     }
     await until(() => asked > 0)
     silent = true
@@ -218,6 +256,7 @@ test('every tool says how it is used', (t) => {
     ['node_service', 'milepost-watch'],
     ['power', 'milepost-power'],
     ['bond', 'milepost-bond'],
+    ['bond', 'milepost-carrier'],
     ['hardware', 'milepost-alerts'],
     ['hardware', 'milepost-sel'],
     ['hardware', 'milepost-smart'],
