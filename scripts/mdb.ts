@@ -23,6 +23,7 @@ A STORE is the folder of an lmdb store (…/mdb-1/store), or cassandra:FILE with
 Trials, each in a folder of its own that goes afterwards:
 
   torture                random operations against a sorted array: [--operations N (100000)] [--seed N] [--store STORE]
+                         [--jobs N (1)]: trials side by side, with seeds from that one on
   crash                  kill -9 of a process that appends, merges and expires, against a ledger: [--kills N (100)] [--seed N]
   power                  power cuts: what was not synced is lost, in part or whole, at any write: [--cuts N (1000)] [--seed N]
                          needs gcc
@@ -42,6 +43,7 @@ const { values, positionals } = parseArgs({
     count: number,
     reverse: { type: 'boolean', default: false },
     operations: number,
+    jobs: number,
     seed: number,
     store: number,
     kills: number,
@@ -83,7 +85,13 @@ const commands: Record<string, () => Promise<number>> = {
   },
   compact: () => compact(storeOf(1)),
   copy: () => copy(storeOf(1), storeOf(2), values.containers?.split(',').map(Number)),
-  torture: () => runTorture(numberOf('operations', 100_000), seed(), values.store),
+  torture: () =>
+    runTorture({
+      operations: numberOf('operations', 100_000),
+      seed: seed(),
+      jobs: numberOf('jobs', 1),
+      store: values.store,
+    }),
   crash: () => crash(numberOf('kills', 100), seed()),
   power: () => powerCuts(numberOf('cuts', 1_000), seed()),
   flips: () => flips(numberOf('flips', 500), seed()),

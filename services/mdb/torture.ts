@@ -16,7 +16,11 @@ export interface TortureOptions {
   operations: number
   /** Fewer records a batch and a container: more operations in the same time. */
   small?: boolean
-  /** Told of operations done, now and then. */
+  /** So many work side by side on the engine, each on containers of its own. */
+  lanes?: number
+  /** What names of its containers begin with: those of a shared store must differ from all others'. */
+  name?: string
+  /** Told of operations done, now and then; what it throws ends the trial. */
   say?: (done: number) => void
 }
 
@@ -151,7 +155,7 @@ class Lane {
 
   async #create(): Promise<void> {
     if (this.models.size >= containers_max) return
-    const name = `lane ${this.#lane}, ${this.#names++}`
+    const name = `${this.#options.name ?? 'torture'}, lane ${this.#lane}, ${this.#names++}`
     const { id } = await this.#engine.create({ account_id: 0, name, ttl: 0 })
     this.models.set(id, { name, ttl: 0, records: [], newest: new Map() })
   }
@@ -334,32 +338,35 @@ class Lane {
 
 /** Operations of a lane between two reopenings. */
 const round_operations = 60
-const lanes_max = 32
+const lanes_default = 4
 
 /** Runs the operations; throws an Error with the seed and the operation at the first difference. */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
-  const { operations, open, say } = options
+  const { operations, open, say, lanes: count = lanes_default } = options
   const log = pino({ level: 'silent' })
   const clock = begin_s + span_s
   const bench: Bench = { clock, engine: await Engine.open(await open(), { log, now: () => clock }) }
-  const count = options.small ? lanes_max : 4
   const lanes = Array.from({ length: count }, (_, lane) => new Lane(options, bench, lane))
   let reopened = 0
-  for (let done = 0; done < operations; ) {
-    const each = Math.max(1, Math.min(round_operations, Math.ceil((operations - done) / count)))
-    await Promise.all(lanes.map((lane) => lane.run(each)))
-    done += each * count
-    say?.(Math.min(done, operations))
+  try {
+    for (let done = 0; done < operations; ) {
+      const each = Math.max(1, Math.min(round_operations, Math.ceil((operations - done) / count)))
+      await Promise.all(lanes.map((lane) => lane.run(each)))
+      done += each * count
+      say?.(Math.min(done, operations))
+      await bench.engine.close()
+      bench.engine = await Engine.open(await open(), { log, now: () => clock })
+      reopened++
+      // Others may share the store.
+      const there = new Set(bench.engine.containers().map(({ id }) => id))
+      const missing = lanes.flatMap((lane) => [...lane.models.keys()]).filter((id) => !there.has(id))
+      if (missing.length > 0) throw new Error(`seed ${options.seed}: containers ${missing} are gone after reopening`)
+    }
+    for (const lane of lanes) await lane.compareAll()
+    for (const lane of lanes) for (const id of lane.models.keys()) await bench.engine.remove(id)
+  } finally {
     await bench.engine.close()
-    bench.engine = await Engine.open(await open(), { log, now: () => clock })
-    reopened++
-    // Others may share the store.
-    const there = new Set(bench.engine.containers().map(({ id }) => id))
-    const missing = lanes.flatMap((lane) => [...lane.models.keys()]).filter((id) => !there.has(id))
-    if (missing.length > 0) throw new Error(`seed ${options.seed}: containers ${missing} are gone after reopening`)
   }
-  for (const lane of lanes) await lane.compareAll()
-  await bench.engine.close()
   const sum = (value: (lane: Lane) => number) => lanes.reduce((total, lane) => total + value(lane), 0)
   return {
     records: sum(({ models }) => [...models.values()].reduce((total, { records }) => total + records.length, 0)),
