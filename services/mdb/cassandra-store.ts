@@ -315,8 +315,9 @@ export class CassandraStore implements Store {
   }
 
   async unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]> {
-    const known = new Set((await this.#catalog.all()).map(({ id }) => id))
-    const marked = (await this.#marks.fresh(count, container)).filter((mark) => known.has(mark.container))
+    const known = container === undefined ? await this.#catalog.all() : [await this.#catalog.get(container)]
+    const ids = new Set(known.map((one) => one?.id))
+    const marked = (await this.#marks.fresh(count, container)).filter((mark) => ids.has(mark.container))
     const found: { container: number; day: number }[] = []
     for (const { container, day, old } of marked) {
       if (found.length === count) break

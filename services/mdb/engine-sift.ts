@@ -167,9 +167,11 @@ export class Sifter {
       const some = heads.slice(0, pages_at_once)
       const pages = await this.#openAll(some)
       for (const other of pages) if (other && mark(page, first, end, other, doubles)) found = true
+      const gone = pages.includes(undefined)
+      if (!gone && some.length === heads.length) return found
       // What is gone was merged into another page, which the next look finds.
       for (const [i, head] of some.entries()) if (pages[i] !== undefined) done.add(head.id)
-      if (pages.includes(undefined)) await new Promise((resolve) => setImmediate(resolve))
+      if (gone) await new Promise((resolve) => setImmediate(resolve))
     }
   }
 
