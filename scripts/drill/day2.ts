@@ -84,10 +84,8 @@ const power = async (name: string) => (await hardware.status()).servers.find((se
 /** The last server of services: the one without single copies. */
 const lastServer = (plan: Plan) => plan.servers.findLast(({ role }) => role === 'server')!
 
-/** What a boot that never ended is to be told as, and that the next server was left alone; filled by the strike. */
-let stopped: string[] = []
-
-async function stopAtFirst({ plan }: Bench): Promise<void> {
+/** A boot that never ends is told as such, with the server's place, and the next server is left alone. */
+async function stopAtFirst({ plan, faults }: Bench): Promise<void> {
   const dead = lastServer(plan)
   const next = plan.servers.find(({ role }) => role === 'archive')!
   const [before, nextBefore] = [await boots(dead.name), await boots(next.name)]
@@ -97,14 +95,14 @@ async function stopAtFirst({ plan }: Bench): Promise<void> {
   await until(`${dead.name} boots again`, power_time_max_ms * 4, async () => (await boots(dead.name)) > before)
   await hardware.power(dead.name, 'off')
   const { code, said } = await working
-  stopped = [
+  faults.push(
     ...(code === 0 ? [`a server that did not come back did not stop the others' boots`] : []),
     ...(said.includes(placeOf(dead)) ? [] : [`it was not said where ${dead.name} is: ${said.slice(-300)}`]),
     ...(said.includes(`reboot ${plan.site} ${dead.name} ${next.name}`) ? [] : ['it was not said how to go on']),
     ...((await boots(next.name)) === nextBefore
       ? []
       : [`${next.name} was booted after ${dead.name} had not come back`]),
-  ]
+  )
 }
 
 export const day2: readonly Drill[] = [
@@ -174,6 +172,5 @@ export const day2: readonly Drill[] = [
       await until(`${name} is up`, power_time_max_ms, async () => (await power(name)) === 'on')
       await must('site', ['reboot', plan.site, name, '--wait', String(boot_wait_s)])
     },
-    audit: async () => stopped,
   },
 ]

@@ -10,6 +10,8 @@ export interface Bench {
   readonly cluster: ClusterWatch
   /** The gateway that was active when the drill began. */
   readonly active: string
+  /** What strike or mend saw that must not be; the drill is then not green. */
+  readonly faults: string[]
 }
 
 export interface Drill {

@@ -90,14 +90,14 @@ export async function untilRedundant(cluster: ClusterWatch, say: Say): Promise<n
 
 export async function runDrill(
   drill: Drill,
-  { plan, cluster, slack }: Omit<Bench, 'active'> & { slack: number },
+  { plan, cluster, slack }: Pick<Bench, 'plan' | 'cluster'> & { slack: number },
   fleet: Fleet,
   say: Say,
 ): Promise<DrillResult> {
   await untilRedundant(cluster, say)
   await fleet.forget()
   const active = await cluster.active()
-  const bench = { plan, cluster, active }
+  const bench: Bench = { plan, cluster, active, faults: [] }
   const wanted = drill.alerts?.(plan)
   const alerts = wanted && (await AlertWatch.start(plan))
   const audit = new Audit(cluster.addresses)
@@ -130,7 +130,7 @@ export async function runDrill(
     const outage_ms = silencesOf([after.reached], from, to).fleet_ms
     const rest_ms = silencesOf([after.answered], from, to).fleet_ms
     const kept = after.reconnects.filter((count, i) => count === before.reconnects[i]).length
-    const faults = [...audit.doubles, ...(alerts ? differences(wanted!, alerts.heard) : [])]
+    const faults = [...bench.faults, ...audit.doubles, ...(alerts ? differences(wanted!, alerts.heard) : [])]
     const devices = after.reconnects.length
     const limits = [
       ['outage', outage_ms, drill.outage_max_ms * slack],
