@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto'
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { readSecret, secretFile } from '../secrets.ts'
+import { noteHostKey } from '../site/folders.ts'
 import { grouped, memory_bytes, processesOf, setFrozen } from './cgroup.ts'
 import type { Fabric } from './fabric.ts'
-import { diskFolder, namespaceOf, serverFolder } from './paths.ts'
+import { diskFolder, knownHostsFile, namespaceOf, serverFolder } from './paths.ts'
 import { attempt, run, until } from './shell.ts'
-import { noteHostKey } from './ssh.ts'
 import type { WiredServer } from './wiring.ts'
 
 export type Power = 'off' | 'on'
@@ -95,12 +95,12 @@ export class Server {
   }
 
   async #keys(disk: string): Promise<void> {
-    const { access } = this.wired.plan
+    const { name, fqdn, access } = this.wired.plan
     const host = join(disk, 'etc/ssh/ssh_host_ed25519_key')
     rmSync(host, { force: true })
     await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', this.name, '-f', host])
     const [kind, key] = readFileSync(`${host}.pub`, 'utf8').split(' ')
-    noteHostKey(this.wired.plan, `${kind} ${key}`)
+    noteHostKey(knownHostsFile, [name, fqdn, access.address], access.port, `${kind} ${key}`)
     readSecret(this.#site, access.secret)
     const publicKey = readFileSync(`${secretFile(this.#site, access.secret)}.pub`, 'utf8')
     if (access.user !== 'root') {

@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { Plan, ServerPlan } from '#infra/site/plan.ts'
+import type { Plan } from '#infra/site/plan.ts'
 import { secretFile } from '../secrets.ts'
 import { sshConfigFile as siteSshConfigFile } from '../site/folders.ts'
 import { knownHostsFile, namespaceOf, operator, sshConfigFile } from './paths.ts'
@@ -42,16 +42,6 @@ export function writeSshConfig(plan: Plan): void {
 export function forgetHostKeys(): void {
   mkdirSync(dirname(knownHostsFile), { recursive: true, mode: 0o700 })
   writeFileSync(knownHostsFile, '')
-}
-
-/** Notes the host key of a server, `ssh-ed25519 AAAA…`, in the place of an older one. */
-export function noteHostKey({ name, fqdn, access }: ServerPlan, key: string): void {
-  const shown = [name, fqdn, access.address].map((one) => (access.port === 22 ? one : `[${one}]:${access.port}`))
-  const names = shown.join(',')
-  const others = readFileSync(knownHostsFile, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith(`${names} `))
-  writeFileSync(knownHostsFile, `${[...others, `${names} ${key}`].join('\n')}\n`)
 }
 
 export const removeSshConfig = (site: string) => rmSync(siteSshConfigFile(site), { force: true })

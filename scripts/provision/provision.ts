@@ -3,11 +3,11 @@
  * are as the site says, Debian goes on their drives. Nothing is written before that. What is ready stays as it is.
  */
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { InstallPlan, Plan, ServerPlan } from '#infra/site/plan.ts'
 import { secretFile } from '../secrets.ts'
-import { knownHostsFile, siteFolder } from '../site/folders.ts'
+import { knownHostsFile, noteHostKey, siteFolder } from '../site/folders.ts'
 import { BmcClient, supplyFindings } from './bmc.ts'
 import { placeOf } from './compare.ts'
 import { startDnsmasq } from './dnsmasq.ts'
@@ -105,7 +105,7 @@ async function started(
       log(line)
       say(line)
     },
-    pin: (server, key) => pin(site, server, key),
+    pin: ({ access }, key) => noteHostKey(knownHostsFile(site), [access.address], access.port, key),
   })
   const http = await serve({ plan, install, archive, facts, conductor: run })
   let stop = () => {}
@@ -117,20 +117,6 @@ async function started(
     http.close()
     http.closeAllConnections()
   }
-}
-
-/** Notes the host key of a server that we installed; the one before it at this address is forgotten. */
-function pin(site: string, { access }: ServerPlan, key: string): void {
-  const file = knownHostsFile(site)
-  const host = access.port === 22 ? access.address : `[${access.address}]:${access.port}`
-  let lines: string[] = []
-  try {
-    lines = readFileSync(file, 'utf8').split('\n')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
-  const kept = lines.filter((line) => line !== '' && line.split(' ')[0] !== host)
-  writeFileSync(file, `${[...kept, `${host} ${key}`].join('\n')}\n`)
 }
 
 /** The operator's word that a server's drives are to be overwritten at the next deploy. */

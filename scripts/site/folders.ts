@@ -14,6 +14,14 @@ export const sshConfigFile = (site: string) => join(siteFolder(site), 'ssh_confi
 /** Host keys of the site's servers: those that we installed are in it from the beginning. */
 export const knownHostsFile = (site: string) => join(siteFolder(site), 'known_hosts')
 
+/** Notes the host key of a server, `ssh-ed25519 AAAA…`, under these names in the place of the one before. The file need not be there. */
+export function noteHostKey(file: string, names: readonly string[], port: number, key: string): void {
+  const shown = names.map((name) => (port === 22 ? name : `[${name}]:${port}`)).join(',')
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
+  const others = lines.filter((line) => line !== '' && line.split(' ')[0] !== shown)
+  writeFileSync(file, `${[...others, `${shown} ${key}`].join('\n')}\n`)
+}
+
 /** What SSH to the site's servers is told on every call. */
 export function sshArguments(site: string): string[] {
   const config = sshConfigFile(site)
