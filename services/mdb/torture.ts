@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { pino } from 'pino'
 import { seeded } from '#services/common/random.ts'
 import { recordHash } from '#services/common/record-hash.ts'
-import { Engine, type ReadQuery } from './engine.ts'
+import { type Append, type Appended, Engine, type ReadQuery } from './engine.ts'
 import type { Message } from './page.ts'
 import { toAppend } from './record.ts'
 import { day_s, dayOf, type Store } from './store.ts'
@@ -52,6 +52,9 @@ const span_s = 4 * day_s
 const records_max = 30_000
 const records_small_max = 2_500
 const containers_max = 4
+/** A busy machine keeps a store from its work for a while. */
+const refused_max_ms = 120_000
+const refused_pause_ms = 100
 
 const order = (a: Pick<Held, 'timestamp' | 'hash'>, b: Pick<Held, 'timestamp' | 'hash'>) =>
   a.timestamp - b.timestamp || a.hash.compare(b.hash)
@@ -204,8 +207,8 @@ class Lane {
     const together = this.#next() < 0.5
     const appends = batch.map(({ id, messages }) => toAppend(id, structuredClone(messages), 'x')!)
     const answers = together
-      ? await this.#engine.append(appends)
-      : (await Promise.all(appends.map((append) => this.#engine.append([append])))).flat()
+      ? await this.#send(appends)
+      : (await Promise.all(appends.map((append) => this.#send([append])))).flat()
     for (const [i, { id, messages }] of batch.entries()) {
       const model = this.models.get(id)!
       let fresh = 0
@@ -221,6 +224,18 @@ class Lane {
       this.appended += fresh
       if (model.records.length > (this.#options.small ? records_small_max : records_max))
         await this.#removeRange(id, model, begin_s, begin_s + span_s * 0.7)
+    }
+  }
+
+  /** As a gateway does: what is refused, of which nothing is stored, is sent again. */
+  async #send(appends: Append[]): Promise<Appended[]> {
+    const end = performance.now() + refused_max_ms
+    for (;;) {
+      const { refused } = this.#engine
+      const answer = this.#engine.append(appends)
+      if (this.#engine.refused === refused || performance.now() > end) return answer
+      await answer.catch(() => {})
+      await new Promise((after) => setTimeout(after, refused_pause_ms))
     }
   }
 
