@@ -366,7 +366,10 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   try {
     for (let done = 0; done < operations; ) {
       const each = Math.max(1, Math.min(round_operations, Math.ceil((operations - done) / count)))
-      await Promise.all(lanes.map((lane) => lane.run(each)))
+      // All of them end, also when one fails: an engine is not closed under those that write.
+      const ends = await Promise.allSettled(lanes.map((lane) => lane.run(each)))
+      const failed = ends.find(({ status }) => status === 'rejected')
+      if (failed) throw (failed as PromiseRejectedResult).reason
       done += each * count
       say?.(Math.min(done, operations))
       await bench.engine.close()
