@@ -107,7 +107,7 @@ export class CassandraStore implements Store {
         this.#marks.set(
           container,
           day,
-          group.some(({ head }) => head.kind === 'rows'),
+          group.some(({ head }) => head.kind !== 'page'),
         ),
       )
       for (const some of bySize(group, ({ head }) => head.size, write_bytes_max))
@@ -164,7 +164,7 @@ export class CassandraStore implements Store {
 
   /** Whether a day holds a page, a fresh one if `rows`. */
   async #holds(container: number, day: number, rows = false): Promise<boolean> {
-    if (rows) return (await this.heads(container, day)).some(({ kind }) => kind === 'rows')
+    if (rows) return (await this.heads(container, day)).some(({ kind }) => kind !== 'page')
     const query = `SELECT id FROM ${this.#table('pages')} WHERE container = ? AND day = ? AND sort = 0 LIMIT 1`
     return (await this.#client.run(query, [container, day])).length > 0
   }
