@@ -59,22 +59,27 @@ async function newestOfFresh(pages: Pages, heads: PageHead[]): Promise<Newest | 
   return newest
 }
 
-/** Drops days, and pages of the day that just expires, of all containers with a TTL. */
+/**
+ * Drops days, and pages of the day that just expires, of all containers with a TTL. Who lifts a TTL and then sends old records is
+ * told that they are stored: so the TTL that counts is that of the moment, read after the pages that it is to judge.
+ */
 export async function sweepExpired(engine: Engine, pages: Pages, onDrop: (id: number) => void): Promise<void> {
   const { store } = engine
-  for (const { id, ttl } of engine.containers()) {
-    if (ttl === 0) continue
-    const before = engine.now() - ttl
-    const last = dayOf(before)
+  for (const { id } of engine.containers()) {
+    const last = dayOf(engine.expiredBefore(id))
     try {
-      for (const day of await store.days(id, 0, last)) {
+      for (const day of last < 0 ? [] : await store.days(id, 0, last)) {
         await engine.alone(async () => {
           const heads = await store.heads(id, day)
-          const gone = heads.filter(({ to }) => to < before)
+          const expired = () => heads.filter(({ to }) => to < engine.expiredBefore(id))
+          // On a shared store another process may have lifted it.
+          if (store.shared && expired().length > 0) await engine.refresh()
+          const gone = expired()
           if (gone.length === 0) return
           const newest = await newestOfFresh(pages, gone)
           if (newest && newest.size > 0) await store.replace(id, day, gone, [], newest)
-          else if (gone.length < heads.length) await store.replace(id, day, gone, [])
+          // A day of a shared store may hold by now what another process stored.
+          else if (store.shared || gone.length < heads.length) await store.replace(id, day, gone, [])
           else await store.drop(id, [day])
           onDrop(id)
         })

@@ -84,6 +84,8 @@ export class Engine {
   #closed = false
   #sweeping = false
   #refreshed = 0
+  /** Containers made, changed and removed by this process. */
+  #changes = 0
   /** Groups stored so far, records, and records that were there already. */
   groups = 0
   stored = 0
@@ -96,7 +98,7 @@ export class Engine {
   /** Opens an engine on a store; the engine closes it. */
   static async open(store: Store, options: EngineOptions): Promise<Engine> {
     const engine = new Engine(store, options)
-    await engine.#refresh()
+    await engine.refresh()
     return engine
   }
 
@@ -113,7 +115,7 @@ export class Engine {
     this.merger = new Merger(store, this.#pages, log, rest_ms)
     this.#timers.push(setInterval(() => void this.sweep(), sweep_every_ms).unref())
     if (store.shared)
-      this.#timers.push(setInterval(() => void this.#refresh().catch(() => {}), refresh_every_ms).unref())
+      this.#timers.push(setInterval(() => void this.refresh().catch(() => {}), refresh_every_ms).unref())
   }
 
   // ── Containers ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,9 +124,17 @@ export class Engine {
     return [...this.#containers.values()]
   }
 
-  async #refresh(): Promise<void> {
+  /** Containers as the store has them now. */
+  async refresh(): Promise<void> {
+    let changes: number
+    let found: Container[]
+    // What was changed meanwhile may be newer than what was read.
+    do {
+      changes = this.#changes
+      found = await this.store.containers()
+    } while (changes !== this.#changes)
     const known = new Set(this.#containers.keys())
-    for (const container of await this.store.containers()) {
+    for (const container of found) {
       this.#containers.set(container.id, container)
       known.delete(container.id)
     }
@@ -138,7 +148,7 @@ export class Engine {
   /** On a shared store a container may have been made by another process a moment ago. */
   async find(ids: Iterable<number>): Promise<void> {
     if (!this.store.shared || Date.now() - this.#refreshed < 100) return
-    for (const id of ids) if (!this.#containers.has(id)) return this.#refresh()
+    for (const id of ids) if (!this.#containers.has(id)) return this.refresh()
   }
 
   has(id: number): boolean {
@@ -153,6 +163,7 @@ export class Engine {
 
   async create(wanted: Pick<Container, 'account_id' | 'name' | 'ttl'>): Promise<Container> {
     const container = await this.store.create(wanted)
+    this.#changes++
     this.#containers.set(container.id, container)
     return container
   }
@@ -160,6 +171,7 @@ export class Engine {
   async edit(id: number, fields: Partial<Pick<Container, 'name' | 'ttl'>>): Promise<Container> {
     this.#get(id)
     const container = await this.store.edit(id, fields)
+    this.#changes++
     this.#containers.set(id, container)
     return container
   }
@@ -167,6 +179,7 @@ export class Engine {
   async remove(id: number): Promise<void> {
     this.#get(id)
     await this.store.remove(id)
+    this.#changes++
     this.#containers.delete(id)
     this.#sifter.remove(id)
   }
@@ -259,7 +272,7 @@ export class Engine {
       if (known.kind === 'internal') this.log.error({ err: error }, 'a batch was not stored')
       // One that went away on a shared store must not take the others with it.
       if (known.kind === 'not_found' && group.length > 1) {
-        await this.#refresh().catch(() => {})
+        await this.refresh().catch(() => {})
         for (const one of group) await this.#writeGroup([one])
       } else for (const { reject } of group) reject(known)
     } finally {
@@ -286,10 +299,16 @@ export class Engine {
 
   // ── Reads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Records before this moment have expired, s since 1970; −∞ without a TTL, and of a container that is gone. */
+  expiredBefore(id: number): number {
+    const ttl = this.#containers.get(id)?.ttl ?? 0
+    return ttl > 0 ? this.now() - ttl : Number.NEGATIVE_INFINITY
+  }
+
   /** A query without what has expired. */
   #within(id: number, query: ReadQuery): ReadQuery {
-    const { ttl } = this.#get(id)
-    return ttl > 0 ? { ...query, from: Math.max(query.from, this.now() - ttl) } : query
+    this.#get(id)
+    return { ...query, from: Math.max(query.from, this.expiredBefore(id)) }
   }
 
   /** Records in the order of (timestamp, hash), in batches. */
@@ -343,7 +362,8 @@ export class Engine {
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#closed = true
-    while (this.#writing) await this.#last
+    // An append that was taken waits for a turn of the event loop.
+    while (this.#writing) await new Promise((resolve) => setImmediate(resolve)).then(() => this.#last)
     await this.merger.stop()
     await this.#last
     await this.store.close()

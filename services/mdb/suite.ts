@@ -28,6 +28,50 @@ export function storeSuite(kind: string, { operations, make }: SuiteOptions): vo
     await remove()
   })
 
+  test(`${kind}: who lifts a TTL and then sends old records loses none to a sweep that has begun`, async (t) => {
+    const { open, remove } = await make()
+    const store = await open()
+    const engine = await Engine.open(store, { log, now: () => at + 10 * day_s })
+    const { id } = await engine.create({ account_id: 0, name: 'short', ttl: 60 })
+    const old = (n: number) => [toAppend(id, [{ timestamp: at + n, n }], '')!]
+    await engine.append(old(1))
+    // The sweep has read the days, when the TTL goes and another old record comes.
+    let goOn = () => {}
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const { days } = store
+    store.days = async (...range) => {
+      const found = await days.apply(store, range)
+      await held
+      return found
+    }
+    const sweep = engine.sweep()
+    await engine.edit(id, { ttl: 0 })
+    t.is((await engine.append(old(2)))[0]!.stored, 1)
+    goOn()
+    await sweep
+    store.days = days
+    const found: Message[] = []
+    for await (const some of engine.read(id, { from: at, to: at + 9 })) found.push(...some)
+    t.deepEqual(
+      found.map(({ n }) => n),
+      [1, 2],
+    )
+    await engine.close()
+    await remove()
+  })
+
+  test(`${kind}: what an engine took before it was closed is stored`, async (t) => {
+    const { open, remove } = await make()
+    const engine = await Engine.open(await open(), { log })
+    const { id } = await engine.create({ account_id: 0, name: 'c', ttl: 0 })
+    const stored = engine.append([toAppend(id, [{ timestamp: at, n: 1 }], '')!])
+    await engine.close()
+    t.is((await stored)[0]!.stored, 1)
+    await remove()
+  })
+
   test(`${kind}: containers`, async (t) => {
     const { open, remove } = await make()
     let store = await open()
