@@ -2,6 +2,7 @@
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { toAppend } from '#services/mdb/record.ts'
+import { all_days } from '#services/mdb/store.ts'
 import { containers, now, recordOf, silent, ttl_s } from './crash-record.ts'
 
 const [folder = '', first = '0'] = process.argv.slice(2)
@@ -43,7 +44,7 @@ async function write(): Promise<never> {
     process.send?.({ acknowledged: [begin, end] })
     if (round % 25 === 0) await engine.sweep()
     // As the engine does when room for fresh pages runs out.
-    if (round % 10 === 0) for (const id of ids) await engine.merger.settle(id, await store.days(id, 0, 84_100), false)
+    if (round % 10 === 0) for (const id of ids) await engine.merger.settle(id, await store.days(id, ...all_days), false)
   }
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { toAppend } from '#services/mdb/record.ts'
+import { all_days } from '#services/mdb/store.ts'
 import { containers, recordOf, silent } from './crash-record.ts'
 import { Progress, print } from './stores.ts'
 
@@ -27,7 +28,7 @@ async function make(folder: string): Promise<void> {
     await engine.append([...groups].map(([id, some]) => toAppend(id, some, 'x')!))
     const rest = at % 3_000 === 0
     if (rest || at % 3_000 === 1_800)
-      for (const id of ids) await engine.merger.settle(id, await engine.store.days(id, 0, 84_100), rest)
+      for (const id of ids) await engine.merger.settle(id, await engine.store.days(id, ...all_days), rest)
   }
   await engine.close()
 }

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { Pages } from '#services/mdb/engine-pages.ts'
 import { Reader, type ReadQuery } from '#services/mdb/engine-read.ts'
-import { all_days, type Store } from '#services/mdb/store.ts'
+import { all_days, isFresh, type Store } from '#services/mdb/store.ts'
 import { openStore, print } from './stores.ts'
 
 const shown = (value: number) => Math.round(value).toLocaleString('en-US')
@@ -20,7 +20,7 @@ export async function stat(name: string): Promise<number> {
         sum.bytes += head.json_bytes
         sum.size += head.size
         sum.pages++
-        if (head.kind !== 'page') sum.fresh++
+        if (isFresh(head)) sum.fresh++
       }
     }
     for (const key of ['records', 'bytes', 'size', 'pages'] as const) total[key] += sum[key]

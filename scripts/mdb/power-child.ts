@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Engine } from '#services/mdb/engine.ts'
 import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { toAppend } from '#services/mdb/record.ts'
+import { all_days } from '#services/mdb/store.ts'
 import { containers, recordOf, silent } from './crash-record.ts'
 
 const [folder = '', batches = '0'] = process.argv.slice(2)
@@ -19,7 +20,7 @@ let round = 0
 
 /** As the engine does when room for fresh pages runs out. */
 async function bundle(): Promise<void> {
-  for (const id of ids) await engine.merger.settle(id, await store.days(id, 0, 84_100), false)
+  for (const id of ids) await engine.merger.settle(id, await store.days(id, ...all_days), false)
 }
 
 async function write(): Promise<void> {
@@ -43,5 +44,5 @@ async function write(): Promise<void> {
 }
 
 await Promise.all([write(), write()])
-for (const id of ids) await engine.merger.settle(id, await store.days(id, 0, 84_100))
+for (const id of ids) await engine.merger.settle(id, await store.days(id, ...all_days))
 await engine.close()

@@ -14,7 +14,7 @@ import { CassandraClient, type Row, type Statement } from './cassandra-client.ts
 import { Marks, shardOf } from './cassandra-marks.ts'
 import { bySize, pageIdTime, settled, toHead, withSums } from './cassandra-rows.ts'
 import { inline_bytes_max, migrate } from './cassandra-schema.ts'
-import type { Container, Newest, NewPage, PageHead, Store } from './store.ts'
+import { type Container, isFresh, type Newest, type NewPage, type PageHead, type Store } from './store.ts'
 
 /** Bytes of one write and of one answer. The server takes half a segment of its log, 16 MiB. */
 const write_bytes_max = 1024 * 1024
@@ -107,7 +107,7 @@ export class CassandraStore implements Store {
         this.#marks.set(
           container,
           day,
-          group.some(({ head }) => head.kind !== 'page'),
+          group.some(({ head }) => isFresh(head)),
         ),
       )
       for (const some of bySize(group, ({ head }) => head.size, write_bytes_max))
@@ -164,7 +164,7 @@ export class CassandraStore implements Store {
 
   /** Whether a day holds a page, a fresh one if `rows`. */
   async #holds(container: number, day: number, rows = false): Promise<boolean> {
-    if (rows) return (await this.heads(container, day)).some(({ kind }) => kind !== 'page')
+    if (rows) return (await this.heads(container, day)).some(isFresh)
     const query = `SELECT id FROM ${this.#table('pages')} WHERE container = ? AND day = ? AND sort = 0 LIMIT 1`
     return (await this.#client.run(query, [container, day])).length > 0
   }

@@ -2,7 +2,7 @@
 import type { Engine } from './engine.ts'
 import { fold, newPage, type Pages } from './engine-pages.ts'
 import { encodePage } from './page.ts'
-import { dayOf, type Newest, type NewPage, type PageHead } from './store.ts'
+import { dayOf, isFresh, type Newest, type NewPage, type PageHead } from './store.ts'
 
 /** Removes records of [from, to) of a container; `onDay` is told before the next append looks for duplicates. */
 export async function removeRange(
@@ -52,7 +52,7 @@ export async function removeRange(
 
 /** Newest values of fresh pages that go: those of merged ones are known already. Undefined: one is gone. */
 async function newestOfFresh(pages: Pages, heads: PageHead[]): Promise<Newest | undefined> {
-  const opened = await pages.open(heads.filter(({ kind }) => kind !== 'page'))
+  const opened = await pages.open(heads.filter(isFresh))
   if (!opened) return undefined
   const newest: Newest = new Map()
   for (const page of opened) fold(newest, page.newest())

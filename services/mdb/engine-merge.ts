@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { ApiError } from '#services/common/errors.ts'
 import { fold, named, newPage, type Pages } from './engine-pages.ts'
 import { blocksOf, bundleOf, DamagedError, mergePages, page_records_max, RowsMerge, summarise } from './page.ts'
-import type { Newest, NewPage, PageHead, Store } from './store.ts'
+import { isFresh, type Newest, type NewPage, type PageHead, type Store } from './store.ts'
 
 /** Bytes of JSON that a page's records have at most, whatever their number. */
 export const page_json_bytes_max = 8 * 1024 * 1024
@@ -79,7 +79,7 @@ function deepest(heads: PageHead[]): PageHead[] {
 export function planMerge(heads: PageHead[], urgent = false, rest = false): PageHead[] | undefined {
   const fresh = freshOf(heads)
   if (isFull(fresh) || (fresh.length > 0 && (urgent || rest))) return bounded(fresh)
-  const merged = heads.filter(({ kind }) => kind === 'page').sort(byTime)
+  const merged = heads.filter((head) => !isFresh(head)).sort(byTime)
   const small = merged.filter((head) => sizeOf(head) < 1 / 8)
   if (small.length >= small_pages_max) return bounded(small)
   const middling = merged.filter((head) => sizeOf(head) < 3 / 4)
@@ -89,7 +89,7 @@ export function planMerge(heads: PageHead[], urgent = false, rest = false): Page
   return rest ? shrinking(bounded(middling)) : undefined
 }
 
-const freshOf = (heads: PageHead[]) => heads.filter(({ kind }) => kind !== 'page').sort(byId)
+const freshOf = (heads: PageHead[]) => heads.filter(isFresh).sort(byId)
 
 /** Fresh pages of a day that are due to become columns. */
 const isFull = (fresh: PageHead[]) =>
@@ -277,7 +277,7 @@ export class Merger {
   /** Puts rows, and bundles, into one bundle. False: there are others among them, or one is gone. */
   async #bundle(container: number, day: number, group: PageHead[]): Promise<boolean> {
     const loaded = await this.#store.load(group)
-    if (!loaded.every((bytes) => bytes && summarise(bytes).kind !== 'page')) return false
+    if (!loaded.every((bytes) => bytes && isFresh(summarise(bytes)))) return false
     const began = performance.now()
     const blocks = group.flatMap((head, i) => named(head, () => blocksOf(loaded[i]!)))
     const bundle = newPage(container, bundleOf(blocks), 'bundle')
@@ -291,16 +291,16 @@ export class Merger {
       const records = group.reduce((sum, head) => sum + head.records, 0)
       this.merges++
       this.records += records
-      if (group[0]!.kind !== 'page') this.#owed -= records
+      if (isFresh(group[0]!)) this.#owed -= records
     }
     this.#pages.forget(group)
   }
 
   /** Fresh pages of rows; undefined: there are others among them, or one is gone. */
   async #mergeRows(group: PageHead[], json_bytes: number, records_max: number): Promise<Merged | undefined> {
-    if (group[0]!.kind === 'page') return undefined
+    if (!isFresh(group[0]!)) return undefined
     const loaded = await this.#store.load(group)
-    if (!loaded.every((bytes) => bytes && summarise(bytes).kind !== 'page')) return undefined
+    if (!loaded.every((bytes) => bytes && isFresh(summarise(bytes)))) return undefined
     const began = performance.now()
     const merge = new RowsMerge()
     for (const [i, head] of group.entries())
@@ -319,7 +319,7 @@ export class Merger {
     const began = performance.now()
     const pages = mergePages(opened, records_max)
     const newest: Newest = new Map()
-    for (const [i, page] of opened.entries()) if (group[i]!.kind !== 'page') fold(newest, page.newest())
+    for (const [i, page] of opened.entries()) if (isFresh(group[i]!)) fold(newest, page.newest())
     this.ms += performance.now() - began
     return { pages, newest }
   }

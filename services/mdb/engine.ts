@@ -7,7 +7,7 @@ import { fold, Pages } from './engine-pages.ts'
 import { Reader, type ReadQuery } from './engine-read.ts'
 import { type Append, Sifter } from './engine-sift.ts'
 import type { Message } from './page.ts'
-import { type Container, day_s, dayOf, type Newest, type Store } from './store.ts'
+import { type Container, day_s, dayOf, isFresh, type Newest, type Store } from './store.ts'
 
 export type { Append, ReadQuery }
 
@@ -332,7 +332,7 @@ export class Engine {
     for (;;) {
       const days = await this.store.unmerged(Number.MAX_SAFE_INTEGER, id)
       const heads = (await Promise.all(days.map(({ day }) => this.store.heads(id, day)))).flat()
-      const fresh = await this.#pages.open(heads.filter(({ kind }) => kind !== 'page'))
+      const fresh = await this.#pages.open(heads.filter(isFresh))
       if (!fresh) continue
       // After the fresh pages: what was merged meanwhile is in both, not in neither.
       const newest = await this.store.newest(id)
@@ -346,11 +346,12 @@ export class Engine {
     const found: Statistics = { id, records, bytes, disk_bytes: 0, pages: 0, fresh_pages: 0, days: [] }
     for (const day of await this.store.days(id, 0, dayOf(Number.MAX_SAFE_INTEGER / 1e6))) {
       let count = 0
-      for (const { size, kind, from, to, records } of await this.store.heads(id, day)) {
+      for (const head of await this.store.heads(id, day)) {
+        const { size, from, to, records } = head
         count += records
         found.disk_bytes += size
         found.pages++
-        if (kind !== 'page') found.fresh_pages++
+        if (isFresh(head)) found.fresh_pages++
         found.from = Math.min(found.from ?? from, from)
         found.to = Math.max(found.to ?? to, to)
       }

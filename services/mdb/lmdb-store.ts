@@ -16,7 +16,7 @@ import * as layout from './lmdb-layout.ts'
 import { NewestValues } from './lmdb-newest.ts'
 import { own } from './lmdb-owner.ts'
 import { DamagedError } from './page.ts'
-import type { Container, Newest, NewPage, PageHead, Store } from './store.ts'
+import { type Container, isFresh, type Newest, type NewPage, type PageHead, type Store } from './store.ts'
 
 /** Rows of days looked through at a time for fresh pages. */
 const sought_at_once = 20_000
@@ -447,7 +447,7 @@ export class LmdbStore implements Store {
     row.merged_seq = Math.max(row.merged_seq, seq)
     const settle = (head: PageHead, change: 1 | -1) => {
       Object.assign(row, layout.tallyWith(row, layout.headMark(head), change))
-      if (head.kind !== 'page') row.rows += change
+      if (isFresh(head)) row.rows += change
       entry.settled.records += change * head.records
       entry.settled.bytes += change * head.json_bytes
     }

@@ -105,7 +105,7 @@ export interface Store {
   newest(container: number): Promise<Newest>
 
   /**
-   * Days that hold fresh pages (all but kind `page`), those that have them longest first where the store can tell: the engine's
+   * Days that hold fresh pages (see `isFresh`), those that have them longest first where the store can tell: the engine's
    * work after a start, and on a shared store now and then. At most `count`; of one container if it is given.
    */
   unmerged(count: number, container?: number): Promise<{ container: number; day: number }[]>
@@ -120,6 +120,9 @@ export const day_s = 86_400
 
 /** Days that a record may be of: 1970 to 2200. */
 export const all_days: [number, number] = [0, 84_100]
+
+/** A page that no merge has read yet: its newest values are not among those that the store keeps. */
+export const isFresh = ({ kind }: Pick<PageHead, 'kind'>): boolean => kind !== 'page'
 
 /** UTC day of a timestamp in s. */
 export const dayOf = (timestamp: number): number => Math.floor(timestamp / day_s)
