@@ -84,6 +84,7 @@ function siteVariables(plan: Plan): Variables {
     logs_collectors: plan.servers.filter(({ role }) => role === 'archive').map((server) => addressOn(server, 'lan')),
     metrics_port: host.metrics.port,
     metrics_interval_s: host.metrics.interval_s,
+    ...(host.patience === undefined ? {} : { milepost_patience: host.patience }),
     node_service_environment: environment.name,
     node_service_urls: environment.urls,
     node_service_postgres: environment.postgres,

@@ -3,14 +3,15 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fetchJars, jars } from '#ansible/cassandra/jars.ts'
 import { cassandra_version } from '#infra/render/cassandra.ts'
-import { answers, Nodes, node_count } from './cassandra/cluster.ts'
+import { answers, Nodes, node_count, type Pace } from './cassandra/cluster.ts'
 import { findJava } from './cassandra/java.ts'
 import { clientFile, clientSettings, driver, makeRoles } from './cassandra/roles.ts'
 import { state } from './state.ts'
 
 const help = `usage: npm run cassandra -- COMMAND
 
-  up                 starts three nodes of Cassandra ${cassandra_version} on 127.0.0.1 to .3, and makes their roles
+  up [--long]        starts three nodes of Cassandra ${cassandra_version} on 127.0.0.1 to .3, and makes their roles;
+                     --long: for hours of work, twice as slow to start and after minutes twice as fast
   down [--data]      ends them; with --data their data goes, too
   status             the nodes: state, memory
   cql STATEMENT      runs one statement as the operator and prints its rows
@@ -35,7 +36,7 @@ function nodeOf(text: string | undefined): number {
   return n
 }
 
-async function up(nodes: Nodes): Promise<void> {
+async function up(nodes: Nodes, pace: Pace): Promise<void> {
   const began = performance.now()
   const all = nodes.places.map((_, i) => i + 1)
   for (const n of all)
@@ -43,7 +44,7 @@ async function up(nodes: Nodes): Promise<void> {
       throw new Error(
         `somebody else serves CQL on ${nodes.places[n - 1]!.address}: the cluster of another checkout? End it there: npm run cassandra -- down`,
       )
-  for (const n of all) nodes.start(n)
+  for (const n of all) nodes.start(n, pace)
   await Promise.all(all.map((n) => nodes.serving(n, say)))
   await makeRoles(folder, nodes.addresses)
   await status(nodes)
@@ -90,7 +91,7 @@ async function main(): Promise<number> {
     return 0
   }
   const nodes = new Nodes(folder, findJava(), libraries)
-  if (command === 'up') await up(nodes)
+  if (command === 'up') await up(nodes, args.includes('--long') ? 'long' : 'short')
   else if (command === 'status') await status(nodes)
   else if (command === 'down') {
     await nodes.stop()

@@ -2,7 +2,7 @@ import test from 'ava'
 import { Network, Rack, Server, Site, Switch } from '../constructs/index.ts'
 import { metal } from '../sites/metal.ts'
 import { findingsOf, SiteError } from './findings.ts'
-import type { Role } from './plan.ts'
+import type { Plan, Role } from './plan.ts'
 import { planOf } from './plan-of.ts'
 import { type Change, type Machine, siteWith } from './testing.ts'
 
@@ -13,6 +13,26 @@ const without = (...names: string[]): Partial<Change> => ({
   machines(machines) {
     for (const name of names) delete machines[name]
   },
+})
+
+test('patience is a whole number, and the waits of the plan grow with it', (t) => {
+  t.deepEqual(findingsOf(siteWith({ patience: 0.5 })), [
+    'site test: host.patience is 0.5; it is a whole number, 1 or more',
+  ])
+  const [usual, slow] = [planOf(siteWith()), planOf(siteWith({ patience: 10 }))]
+  const waits = ({ cluster: { resources }, distribution: { check } }: Plan) => [
+    resources.monitor_interval_s,
+    resources.start_timeout_s,
+    resources.stop_timeout_s,
+    resources.failure_timeout_s,
+    check.interval_ms,
+    check.timeout_ms,
+  ]
+  t.deepEqual(
+    waits(slow),
+    waits(usual).map((wait) => 10 * wait),
+  )
+  t.is(slow.cluster.resources.migration_threshold, usual.cluster.resources.migration_threshold)
 })
 
 test('sites without a fault have no findings', (t) => {

@@ -62,6 +62,9 @@ function census(site: Site): string[] {
       found.push(`site ${site.name}: it has no virtual address for ${purpose} traffic`)
   for (const field of ['domain', 'management', 'host'] as const)
     if (site[field] === undefined) found.push(`site ${site.name}: ${field} is missing`)
+  const patience = site.host?.patience ?? 1
+  if (!Number.isInteger(patience) || patience < 1)
+    found.push(`site ${site.name}: host.patience is ${patience}; it is a whole number, 1 or more`)
   for (const rack of all(site, Rack)) {
     const sides = all(rack, Switch).map(({ side }) => side)
     if (sides.toSorted().join() !== 'a,b')

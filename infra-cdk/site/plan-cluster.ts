@@ -1,4 +1,5 @@
 import type { Cluster } from '../constructs/index.ts'
+import type { Site } from '../constructs/site.ts'
 import type { ClusterPlan, FencingDevicePlan } from './plan.ts'
 
 /** Corosync: a node is lost when it missed the token; the other times are shares of that one. */
@@ -18,7 +19,16 @@ const resources_default: ClusterPlan['resources'] = {
   stop_timeout_s: 30,
 }
 
-export function clusterPlan(cluster: Cluster, site: string): ClusterPlan {
+/** Defaults for processors that are so many times slower. */
+const patiently = (patience: number): ClusterPlan['resources'] => ({
+  ...resources_default,
+  failure_timeout_s: resources_default.failure_timeout_s * patience,
+  monitor_interval_s: resources_default.monitor_interval_s * patience,
+  start_timeout_s: resources_default.start_timeout_s * patience,
+  stop_timeout_s: resources_default.stop_timeout_s * patience,
+})
+
+export function clusterPlan(cluster: Cluster, { name: site, host }: Site): ClusterPlan {
   const { members, links, token_ms, fencing, resources } = cluster.props
   const devices = members.flatMap((server) => {
     const [bmc] = server.bmcs
@@ -69,6 +79,6 @@ export function clusterPlan(cluster: Cluster, site: string): ClusterPlan {
           .map((device, index) => ({ node: name, level: index + 1, devices: [device.name] })),
       ),
     },
-    resources: { ...resources_default, ...resources },
+    resources: { ...patiently(host?.patience ?? 1), ...resources },
   }
 }

@@ -32,8 +32,11 @@ export function firewallPlan({ props }: Firewall, links: readonly Network[], sit
 }
 
 export function distributionPlan(firewall: Firewall, site: Site): DistributionPlan {
+  const { slots, check } = firewall.distribution
+  const patience = site.host?.patience ?? 1
   return {
-    ...firewall.distribution,
+    slots,
+    check: { ...check, interval_ms: check.interval_ms * patience, timeout_ms: check.timeout_ms * patience },
     services: all(site, PublishedService).map(({ name, props: { ports, protocols = ['tcp'], target, on } }) => {
       const targets = new Map<string, TargetPlan>()
       for (const { instance, server, probe_port } of target.instances()) {

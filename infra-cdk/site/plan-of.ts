@@ -47,7 +47,7 @@ export function planOf(site: Site): P.Plan {
     feeds: all(site, PowerFeed).map(({ name, source }) => ({ name, source })),
     racks: all(site, Rack).map(rackPlan),
     servers: servers.map((server) => serverPlan(server, domain, networks, internal)),
-    cluster: clusterPlan(cluster, site.name),
+    cluster: clusterPlan(cluster, site),
     firewall: firewallPlan(firewall, cluster.props.links, site),
     distribution: distributionPlan(firewall, site),
     environment: environmentPlan(site),

@@ -467,6 +467,8 @@ export interface HostSettingsPlan {
   }[]
   readonly log: { readonly keep_days: number; readonly size_mb_max: number }
   readonly metrics: { readonly port: number; readonly interval_s: number }
+  /** Looks, waits and watchdogs take so many times as long: for processors that are that much slower. Absent: 1. */
+  readonly patience?: number
 }
 
 /** A secret that the deploy needs: its name, who makes it and which hosts get it. */

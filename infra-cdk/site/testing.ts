@@ -58,6 +58,7 @@ export interface Change {
   router: string
   /** The site installs its servers, with this changed. */
   install: Partial<SiteInstall>
+  patience: number
 }
 
 const usual: Omit<Machine, 'role' | 'unit' | 'lan' | 'place'> = {
@@ -81,6 +82,7 @@ export function siteWith(change: Partial<Change> = {}): Site {
       users: [],
       log: { keep_days: 1, size_mb_max: 64 },
       metrics: { port: 9_100, interval_s: 15 },
+      ...(change.patience === undefined ? {} : { patience: change.patience }),
     },
     ...(change.install ? { install: { address: '10.1.0.250', ...change.install } } : {}),
   })

@@ -22,7 +22,7 @@ import type { Role } from '../site/plan.ts'
 /** On one machine (npm run metal) the same racks have small servers without much speed. On real ones none of it holds. */
 const emulated = process.env.MILEPOST_METAL !== undefined
 const size = emulated
-  ? { memory_gb: 2, drive_gb: 4, small_mb: 512, large_mb: 768, connections: 65_536, look_s: 120, arp_ms: 130, tg: 1 }
+  ? { memory_gb: 2, drive_gb: 4, small_mb: 512, large_mb: 768, connections: 65_536, look_s: 300, arp_ms: 130, tg: 1 }
   : {
       memory_gb: 64,
       drive_gb: 480,
@@ -48,6 +48,7 @@ export const metal = new Site('metal', {
     ],
     log: { keep_days: 90, size_mb_max: 8_192 },
     metrics: { port: 9_100, interval_s: size.look_s },
+    ...(emulated ? { patience: 10 } : {}),
   },
   // Servers come blank: the machine that deploys installs them from this address of its own on lan.
   install: {
@@ -194,8 +195,8 @@ new Cluster(metal, 'cluster', {
   members: servers,
   links: [clusterA, clusterB],
   // An emulated processor is silent for longer now and then.
-  token_ms: emulated ? 10_000 : 500,
-  fencing: { enabled: true, timeout_s: 60, action: 'reboot' },
+  token_ms: emulated ? 30_000 : 500,
+  fencing: { enabled: true, timeout_s: emulated ? 300 : 60, action: 'reboot' },
 })
 
 const environment = new Environment(metal, 'metal', {

@@ -29,7 +29,7 @@ export class CassandraBenchStore extends EngineStore {
   override async open(): Promise<void> {
     const libraries = await fetchJars(() => {})
     this.#nodes = new Nodes(this.#folder, findJava(), libraries)
-    for (const n of numbers) this.#nodes.start(n)
+    for (const n of numbers) this.#nodes.start(n, 'long')
     await Promise.all(numbers.map((n) => this.#nodes.serving(n)))
     await makeRoles(this.#folder, this.#nodes.addresses)
     await super.open()

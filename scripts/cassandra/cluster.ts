@@ -57,6 +57,9 @@ export const answers = (address: string, port: number = cassandra_ports.cql): Pr
     socket.once('error', () => end(false))
   })
 
+/** For what a node is started: for minutes, two cores are better spent on starting than on optimising. */
+export type Pace = 'short' | 'long'
+
 export type NodeState = 'off' | 'starting' | 'serves' | 'paused'
 
 export class Nodes {
@@ -133,7 +136,7 @@ export class Nodes {
   }
 
   /** Starts the process of a node; see `serving`. */
-  start(n: number): void {
+  start(n: number, pace: Pace = 'short'): void {
     if (this.pid(n) !== undefined) return
     const { enter } = this.#place(n)
     const etc = this.#path(n, 'etc')
@@ -141,10 +144,10 @@ export class Nodes {
     mkdirSync(this.#path(n, 'data'), { recursive: true, mode: 0o700 })
     const node = this.#node(n)
     const quick = [
-      // On one machine there is nothing to wait for, and two cores are better spent on starting than on optimising.
+      // On one machine there is nothing to wait for.
       '-Dcassandra.skip_wait_for_gossip_to_settle=0',
       '-Dcassandra.superuser_setup_delay_ms=0',
-      '-XX:TieredStopAtLevel=1',
+      ...(pace === 'short' ? ['-XX:TieredStopAtLevel=1'] : []),
     ]
     writeFileSync(
       join(etc, 'java.args'),
