@@ -52,6 +52,7 @@ class Sender {
       server: 'srv1',
       place: hardware_place,
       parts: hardware_parts,
+      look_s: 1,
       watches: { power: 30, sel: 60 },
       bus: { address: '127.0.0.1', port: bus, user: 'server/srv1', secret: 'mbus/srv1' },
     }

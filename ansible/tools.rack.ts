@@ -225,7 +225,7 @@ else echo "$*" >> ${killed}; fi
 `
   writeFileSync(join(bin, 'systemctl'), script)
   chmodSync(join(bin, 'systemctl'), 0o755)
-  const config = write('watch.json', JSON.stringify({ hang_s: 1, instances, ports }))
+  const config = write('watch.json', JSON.stringify({ hang_s: 1, start_s: 60, instances, ports }))
   const watch = spawn('/usr/bin/python3', ['-I', tool('node_service', 'milepost-watch'), config], {
     env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
   })

@@ -19,7 +19,7 @@ const scoreWithRouter = 100_000
 /** A wish: a gateway whose distribution cannot run still serves when it is the only one. */
 const scoreWithDistribution = 10_000
 /** A fencing action must be fast: the new gateway waits for it. ipmitool is asked again after so long. */
-const ipmiAnswer_s = 1
+const ipmiAnswer_s = (fencing_s: number) => Math.max(1, Math.floor(fencing_s / 60))
 
 /** Every resource, constraint and property of a site's cluster. Pure. */
 export function configurationOf(input: ClusterInput): Configuration {
@@ -244,7 +244,7 @@ const fence = (device: FencingDeviceInput, { cluster: { fencing, resources } }: 
     method: 'onoff',
     // The power is asked for at once and then each second, not after a fixed wait.
     power_wait: 0,
-    ipmitool_timeout: ipmiAnswer_s,
+    ipmitool_timeout: ipmiAnswer_s(fencing.timeout_s),
     pcmk_host_list: device.node,
     ...(device.delay_s > 0 ? { pcmk_delay_base: `${device.delay_s}s` } : {}),
     pcmk_reboot_timeout: `${fencing.timeout_s}s`,
@@ -252,7 +252,7 @@ const fence = (device: FencingDeviceInput, { cluster: { fencing, resources } }: 
   },
   operations: [
     { name: 'start', interval_s: 0, timeout_s: resources.start_timeout_s },
-    { name: 'monitor', interval_s: 60, timeout_s: resources.start_timeout_s },
+    { name: 'monitor', interval_s: 12 * resources.monitor_interval_s, timeout_s: resources.start_timeout_s },
   ],
 })
 
