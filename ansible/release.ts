@@ -73,7 +73,10 @@ function compile(work: string): void {
   const env = { ...process.env, NODE_COMPILE_CACHE: join(work, 'compiled'), NODE_COMPILE_CACHE_PORTABLE: '1' }
   const files = new Set([...Object.values(processTypes).map(({ file }) => file), 'services/gw/tgctl-worker.ts'])
   for (const file of files) {
-    const { status, stderr } = spawnSync(join(work, 'bin/node'), [join(work, file), '--help'], { env, encoding: 'utf8' })
+    const { status, stderr } = spawnSync(join(work, 'bin/node'), [join(work, file), '--help'], {
+      env,
+      encoding: 'utf8',
+    })
     if (status !== 0) throw new Error(`${file} --help: ${stderr}`)
   }
 }

@@ -33,18 +33,19 @@ const benches: Record<string, { about: string; load: () => Promise<{ bench: Benc
     about: 'messages stored and read a second, bytes and memory, against other stores',
     load: () => import('./mdb.ts'),
   },
+  'mdb-growth': { about: 'how reads of MDB change while its store grows', load: () => import('./mdb-growth.ts') },
   prod: { about: 'REST requests a second through the front door', load: () => import('./prod.ts') },
 }
 
 const help = `usage: npm run bench -- [NAME …] [--seconds S] [--messages N] [--devices N] [--only STORE,…] [--write]
 
 ${Object.entries(benches)
-  .map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`)
+  .map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`)
   .join('\n')}
 
   --seconds S  how long each figure is measured (10)
   --messages N, --devices N
-               mdb: how many messages of how many devices are stored (1000000, 10000)
+               mdb, mdb-growth: how many messages of how many devices are stored (1000000 and 10000000, 10000)
   --only LIST  mdb: only these stores: engine, engine-objects, rest, rest-ndjson, postgres-jsonb, postgres-columns, sqlite,
                duckdb, chdb, chdb-zstd, cassandra
   --write      puts the tables into docs/benchmarks.md

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { seeded } from '#services/common/random.ts'
 import { temporaryFolder } from '#services/common/testing.ts'
-import type { BenchTable } from './main.ts'
+import type { Bench } from './main.ts'
 import { fleetBatches } from './mdb-data.ts'
 import { EngineStore } from './mdb-ours.ts'
 import type { Line } from './mdb-worker.ts'
@@ -16,14 +16,11 @@ const rounds = 100
 const random_devices = 10
 const newest = 100
 
-interface Options {
-  messages: number
-  devices: number
-  seed: number
-  say(line: string): void
-}
+const messages_default = 10_000_000
+const devices_default = 10_000
+const seed = 1
 
-export async function growth({ messages, devices, seed, say }: Options): Promise<BenchTable> {
+export const bench: Bench = async ({ say, messages = messages_default, devices = devices_default }) => {
   const home = temporaryFolder()
   const store = new EngineStore(home.path, devices, false)
   const rows: (string | number)[][] = []
@@ -54,7 +51,7 @@ export async function growth({ messages, devices, seed, say }: Options): Promise
   } finally {
     rmSync(home.path, { recursive: true, force: true })
   }
-  return {
+  const table = {
     title: 'Reading as the store grows',
     head: [
       'messages',
@@ -71,6 +68,7 @@ export async function growth({ messages, devices, seed, say }: Options): Promise
       'Each line is taken after its store was compacted and opened again.',
     ],
   }
+  return [table]
 }
 
 async function reads(store: EngineStore, devices: number): Promise<number[]> {

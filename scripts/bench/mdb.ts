@@ -7,7 +7,6 @@ import type { Bench, BenchTable } from './main.ts'
 import { appends } from './mdb-appends.ts'
 import { Candidate } from './mdb-candidate.ts'
 import { type FleetMessage, fleetBatches, fleetPackets } from './mdb-data.ts'
-import { growth } from './mdb-growth.ts'
 import { benchPython } from './mdb-python.ts'
 
 const messages_default = 1_000_000
@@ -150,7 +149,7 @@ export const bench: Bench = async ({ say, messages = messages_default, devices =
   const tables = [tableOf(rows, results, messages, devices)]
   if (rows.some(({ folder }) => folder === 'engine')) {
     say('mdb: storing by the records of a packet')
-    tables.push(await appends({ messages, seed }), await growth({ messages, devices, seed, say }))
+    tables.push(await appends({ messages, seed }))
   }
   return tables
 }

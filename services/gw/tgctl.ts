@@ -61,7 +61,9 @@ start(import.meta, async ({ config, log, onStop }) => {
       if (stopping) return
       const lived_ms = Date.now() - slot.started
       slot.back_off_ms =
-        lived_ms > healthy_after_ms * patience ? 0 : Math.min(Math.max(slot.back_off_ms * 2, back_off_first_ms), back_off_max_ms)
+        lived_ms > healthy_after_ms * patience
+          ? 0
+          : Math.min(Math.max(slot.back_off_ms * 2, back_off_first_ms), back_off_max_ms)
       slot.restarts++
       log.error({ worker: slot.number, code, signal, again_in_ms: slot.back_off_ms }, 'a worker ended')
       setTimeout(() => fork(slot), slot.back_off_ms)
@@ -108,8 +110,7 @@ start(import.meta, async ({ config, log, onStop }) => {
       const { worker, heard, started, killing } = slot
       if (!worker || worker.isDead() || killing) continue
       const silence_ms = now - (heard ?? started)
-      if (silence_ms > patience * (heard === undefined ? start_time_max_ms : silence_max_ms))
-        void kill(slot, worker)
+      if (silence_ms > patience * (heard === undefined ? start_time_max_ms : silence_max_ms)) void kill(slot, worker)
     }
   }, check_every_ms)
 
