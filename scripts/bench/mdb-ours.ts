@@ -12,7 +12,7 @@ import { LmdbStore } from '#services/mdb/lmdb-store.ts'
 import { type Message, openPage } from '#services/mdb/page.ts'
 import { blockToAppend } from '#services/mdb/record.ts'
 import { type Block, decodeBody, encodeBody, encodeRows, rows_type } from '#services/mdb/rows.ts'
-import type { Store as PageStore } from '#services/mdb/store.ts'
+import { all_days, type Store as PageStore } from '#services/mdb/store.ts'
 import { root } from '../state.ts'
 import { folderBytes, memoryOf } from './mdb-candidate.ts'
 import type { Line, Store } from './mdb-worker.ts'
@@ -27,6 +27,8 @@ const back_after_ms = 100
 const everything = { from: 0, to: timestamp_max }
 /** Containers made by one request. */
 const created_at_once = 1_000
+/** Devices whose pages are copied side by side. */
+const copied_at_once = 100
 
 /** A commit's worth as blocks of rows, as tg would send it. */
 function blocksOf(lines: Line[], idOf: (device: number) => number): Block[] {
@@ -138,6 +140,27 @@ export class EngineStore implements Store {
       } else for await (const bytes of this.engine.blocks(id, everything)) messages += look(bytes, fields)
     }
     return messages
+  }
+
+  /** Makes it so many devices: those that come get the pages of those that are there. */
+  async multiply(devices: number): Promise<void> {
+    const { store } = this.engine
+    const there = this.#ids.length
+    for (let device = there; device < devices; device += copied_at_once)
+      await Promise.all(
+        Array.from({ length: Math.min(copied_at_once, devices - device) }, async (_, i) => {
+          const from = this.#ids[(device + i) % there]!
+          const { id } = await this.engine.create({ account_id: 1, name: `d${device + i}`, ttl: 0 })
+          let newest = await store.newest(from)
+          for (const day of await store.days(from, ...all_days)) {
+            const heads = await store.heads(from, day)
+            const bytes = await store.load(heads)
+            const pages = heads.map((head, n) => ({ head: { ...head, container: id }, bytes: bytes[n]! }))
+            await store.replace(id, day, [], pages, newest)
+            newest = new Map()
+          }
+        }),
+      )
   }
 
   /** The last messages of devices, as objects. */
