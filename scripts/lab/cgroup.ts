@@ -2,4 +2,5 @@
 import { groupsOf } from './groups.ts'
 import { groupName } from './paths.ts'
 
-export const { grouped, groupNames, processesOf, setFrozen, memory_bytes, removeGroup } = groupsOf(groupName)
+export const groups = groupsOf(groupName)
+export const { grouped, processesOf, setFrozen, memory_bytes } = groups
