@@ -16,6 +16,8 @@ const look_ms = 250
 const echo_ms = 5_000
 
 export interface Heard {
+  /** One for each event: a message that comes again with the same one is the bus's (QoS 1), not the server's word. */
+  readonly id: string
   readonly event: 'raised' | 'cleared'
   readonly server: string
   readonly part: string
@@ -78,7 +80,9 @@ export class AlertWatch {
     const watch = new AlertWatch(child)
     const lines = createInterface({ input: child.stdout })
     lines.on('line', (line) => {
-      if (line !== '{}') watch.heard.push(JSON.parse(line) as Heard)
+      if (line === '{}') return
+      const heard = JSON.parse(line) as Heard
+      if (!watch.heard.some(({ id }) => id === heard.id)) watch.heard.push(heard)
     })
     const [first] = await Promise.race([once(lines, 'line'), pause(told_time_max_ms).then(() => [undefined])])
     if (first === undefined) {

@@ -130,7 +130,9 @@ test('a feed takes its supplies, its switch, and what is plugged into that; each
 })
 
 test('an alert that is missing, told twice, or of something else is named', (t) => {
-  const heard = (event: 'raised' | 'cleared', part: string) => ({ event, server: 's', part, fault: 'down', where: 'w' })
+  const heard = (event: 'raised' | 'cleared', part: string) => {
+    return { id: `s/${part}/down/1.000/${event}`, event, server: 's', part, fault: 'down', where: 'w' }
+  }
   const both = [heard('raised', 'a'), heard('cleared', 'a')]
   t.deepEqual(differences(['s a down, w'], both), [])
   t.deepEqual(differences(['s a down, w'], [heard('raised', 'a'), heard('raised', 'a'), heard('raised', 'b')]), [
