@@ -37,6 +37,7 @@ const help = `usage: npm run metal -- COMMAND [--site NAME]
   drill NAME…|all        breaks servers that are up for real, measures and mends:
 ${drills.map(({ name, what }) => `    ${name.padEnd(13)}${what}`).join('\n')}
     --server NAME        the server that is drilled (the first that is on);  --to FOLDER for report and plots
+    --slack N            the limits of times are N times as long (1): a machine that does much else at the same time
   install                installs the Debian packages that it needs
 
   --site NAME            a site file with real servers (metal)
@@ -70,6 +71,7 @@ const options = {
   serial: text,
   server: text,
   to: text,
+  slack: text,
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -133,7 +135,9 @@ async function main(): Promise<number> {
   else if (command === 'drill') {
     const chosen = drillsNamed(positionals.slice(1))
     if (chosen.length === 0) throw new Error(`which drill? There are all, ${drills.map((one) => one.name).join(', ')}`)
-    return (await runDrills(ground, chosen, { server: values.server ?? '', to: values.to ?? '' })) === 0 ? 0 : 1
+    const slack = Number(values.slack ?? 1)
+    if (!(slack >= 1)) throw new Error(`--slack ${values.slack}: a number from 1 on`)
+    return (await runDrills(ground, chosen, { server: values.server ?? '', to: values.to ?? '', slack })) === 0 ? 0 : 1
   } else if (command === 'install') install(say)
   else throw new Error(`"${command}" is no command of the emulator; npm run metal -- help lists them`)
   return 0

@@ -34,6 +34,7 @@ const help = `usage: npm run site -- COMMAND SITE      sites: ${[homeSite.name, 
   drift    asks the servers whether they still are as they were deployed; exit code 3 when one is not
   deploy   blank servers, then hardware, cluster, services; again: what changed or was left undone
            --reinstall SERVER: what is on its drives goes (asks; in scripts --yes-reinstall SERVER)
+           --until install|hardware|cluster: ends after this part; the next deploy goes on
   reboot   SITE [SERVER…]: one server after the other, the site whole before each; --wait SECONDS until one answers (900)
   remove-server  SITE SERVER: out of service, before it leaves the site file (asks; in scripts --yes)
   servers  how far each server is from blank to ready
@@ -56,6 +57,7 @@ async function main(): Promise<number> {
       wait: { type: 'string' },
       reinstall: { type: 'string', multiple: true, default: [] },
       'yes-reinstall': { type: 'string', multiple: true, default: [] },
+      until: { type: 'string' },
       seen: { type: 'string' },
       old: { type: 'string' },
       new: { type: 'string' },
@@ -100,7 +102,7 @@ async function main(): Promise<number> {
     case 'drift':
       return drift(name)
     case 'deploy':
-      return deploy(name, { ask: values.reinstall, yes: values['yes-reinstall'] })
+      return deploy(name, { ask: values.reinstall, yes: values['yes-reinstall'] }, values.until)
     case 'reboot':
       await reboot(planNamed(name), {
         names: what === undefined ? [] : [what, ...others],
@@ -134,7 +136,10 @@ async function main(): Promise<number> {
       return install(planNamed(name))
     case 'destroy': {
       // Servers stay installed; that they are is forgotten by the stack alone.
-      await cdktf('destroy', stacksOf(planNamed(name)))
+      await cdktf(
+        'destroy',
+        partsOf(planNamed(name)).map((part) => stackId(name, part)),
+      )
       return 0
     }
     case 'begin':
@@ -176,14 +181,16 @@ async function drift(name: string): Promise<number> {
   return differing === 0 ? 0 : 3
 }
 
-/** Stacks of a site in their order. */
-const stacksOf = ({ site, install }: Plan) =>
-  [...(install ? (['install'] as const) : []), ...stackNames].map((stack) => stackId(site, stack))
+/** Parts of a deploy in their order, a stack each. */
+const partsOf = ({ install }: Plan) => [...(install ? (['install'] as const) : []), ...stackNames]
 
-async function deploy(name: string, reinstalls: Reinstalls): Promise<number> {
+async function deploy(name: string, reinstalls: Reinstalls, until?: string): Promise<number> {
   const began = Date.now()
   // All that is wrong with the site is said before anything is touched.
   const plan = planNamed(name)
+  const parts = partsOf(plan)
+  const last = until === undefined ? parts.length - 1 : parts.indexOf(until as StackName)
+  if (last < 0) throw new Error(`--until ${until}: site ${name} has ${parts.join(', ')}`)
   const file = join(renderedFolder(name), 'plan.json')
   const moved = existsSync(file) ? movedIds(JSON.parse(readFileSync(file, 'utf8')) as Plan, plan) : []
   if (moved.length > 0) throw new Error(moved.join('\n'))
@@ -191,15 +198,12 @@ async function deploy(name: string, reinstalls: Reinstalls): Promise<number> {
   await orderReinstalls(plan, reinstalls)
   const installed = plan.install !== null && (await installServers(plan))
   await lookAtMachines(plan)
-  const configured = await cdktf(
-    'deploy',
-    stackNames.map((stack) => stackId(name, stack)),
-  )
+  const stacks = stackNames.filter((stack) => parts.indexOf(stack) <= last).map((stack) => stackId(name, stack))
+  const configured = stacks.length > 0 && (await cdktf('deploy', stacks))
   forgetServers(plan)
   const changed = installed || configured
-  say(
-    `\nSite ${name} ${changed ? 'is deployed' : 'is as it should be: 0 changed'}, ${((Date.now() - began) / 1_000).toFixed(1)} s`,
-  )
+  const what = `${changed ? 'is deployed' : 'is as it should be: 0 changed'}${until === undefined ? '' : ` as far as ${until}`}`
+  say(`\nSite ${name} ${what}, ${((Date.now() - began) / 1_000).toFixed(1)} s`)
   return 0
 }
 

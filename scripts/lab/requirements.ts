@@ -1,21 +1,10 @@
 /** Whether this machine can carry a laboratory; every miss is one sentence with its remedy. */
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { installPackages, packagesMissing } from './apt.ts'
 import { tools, wanted_suite } from './packages.ts'
 
-const exists = (command: string) =>
-  spawnSync('sh', ['-c', `command -v ${command}`], {
-    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-  }).status === 0
-
 /** Packages that are missing. */
-export const missingPackages = (): string[] => [
-  ...new Set(
-    Object.entries(tools)
-      .filter(([command]) => !exists(command))
-      .map(([, name]) => name),
-  ),
-]
+export const missingPackages = (): string[] => packagesMissing(tools)
 
 /** Throws the one sentence that says what is missing and what to do. */
 export function requireMachine(): void {
@@ -31,17 +20,5 @@ export function requireMachine(): void {
 }
 
 /** Installs what is missing. */
-export function install(say: (text: string) => void): void {
-  const missing = missingPackages()
-  if (missing.length === 0) return say('nothing is missing')
-  if (process.getuid?.() !== 0) throw new Error('installing packages needs root: sudo npm run lab -- install')
-  say(`apt-get install ${missing.join(' ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...args: string[]) => spawnSync('apt-get', ['-qq', ...args], { env, encoding: 'utf8' })
-  apt('update')
-  const done = apt('install', '-y', '--no-install-recommends', ...missing)
-  if (done.status !== 0)
-    throw new Error(
-      `apt-get could not install ${missing.join(' ')}: ${(done.stderr ?? '').trim().split('\n').slice(-3).join(' ')}`,
-    )
-}
+export const install = (say: (text: string) => void): void =>
+  installPackages(missingPackages(), 'npm run lab -- install', say)

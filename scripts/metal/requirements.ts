@@ -1,6 +1,7 @@
 /** Whether this machine can carry an emulated site; every miss is one sentence with its remedy. */
-import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
+import { installPackages, packagesMissing } from '../lab/apt.ts'
+import { missingTools } from '../provision/tools.ts'
 import type { Options } from './options.ts'
 import { ovmf, qemu } from './qemu.ts'
 
@@ -23,16 +24,9 @@ const files: Readonly<Record<string, string>> = {
   [ovmf.code]: 'ovmf',
 }
 
-const exists = (command: string) =>
-  spawnSync('sh', ['-c', `command -v ${command}`], {
-    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-  }).status === 0
-
 export const missingPackages = (): string[] => [
   ...new Set([
-    ...Object.entries(tools)
-      .filter(([command]) => !exists(command))
-      .map(([, name]) => name),
+    ...packagesMissing(tools),
     ...Object.entries(files)
       .filter(([file]) => !existsSync(file))
       .map(([, name]) => name),
@@ -63,17 +57,6 @@ export function requireMachine(options: Options): void {
     )
 }
 
-export function install(say: (text: string) => void): void {
-  const missing = missingPackages()
-  if (missing.length === 0) return say('nothing is missing')
-  if (process.getuid?.() !== 0) throw new Error('installing packages needs root: sudo npm run metal -- install')
-  say(`apt-get install ${missing.join(' ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...args: string[]) => spawnSync('apt-get', ['-qq', ...args], { env, encoding: 'utf8' })
-  apt('update')
-  const done = apt('install', '-y', '--no-install-recommends', ...missing)
-  if (done.status !== 0)
-    throw new Error(
-      `apt-get could not install ${missing.join(' ')}: ${(done.stderr ?? '').trim().split('\n').slice(-3).join(' ')}`,
-    )
-}
+/** What the emulator needs, and what deploys servers on it. */
+export const install = (say: (text: string) => void): void =>
+  installPackages([...new Set([...missingPackages(), ...missingTools()])], 'npm run metal -- install', say)

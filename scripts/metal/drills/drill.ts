@@ -30,10 +30,11 @@ export interface Drill {
   mend?(bench: Bench): Promise<void>
 }
 
-export const faultsOf = ({ figures, faults }: Finding): string[] => [
+/** `slack`: limits of times are so many times as long; those of bytes stay. */
+export const faultsOf = ({ figures, faults }: Finding, slack = 1): string[] => [
   ...faults,
   ...figures
-    .filter(({ value, max }) => max !== undefined && !(value <= max))
+    .filter(({ value, unit, max }) => max !== undefined && !(value <= (unit === 'bytes' ? max : max * slack)))
     .map(({ label, value, unit, max }) => `${label} ${shown(value)} ${unit}, ${shown(max!)} are allowed`),
 ]
 

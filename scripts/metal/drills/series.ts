@@ -35,6 +35,8 @@ export interface SeriesOptions {
   readonly server: string
   /** Where report and plots go; empty: a folder of this moment. */
   readonly to: string
+  /** Limits of times are so many times as long. */
+  readonly slack: number
 }
 
 /** Gives how many drills failed. */
@@ -60,7 +62,7 @@ export async function runDrills(ground: Ground, chosen: readonly Drill[], option
       say(drill.what)
       await bench.untilUp()
       const finding = await drill.run(bench)
-      faults = faultsOf(finding)
+      faults = faultsOf(finding, options.slack)
       words = finding.figures.map(figureText).join(', ')
       const { rows: successes, row, marks = [], from = 0, to = 0 } = finding
       if (successes) {
