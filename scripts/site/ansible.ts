@@ -56,6 +56,9 @@ export async function runAnsible(run: Run): Promise<Recap[]> {
     ANSIBLE_STRATEGY_PLUGINS: mitogenFolder(),
     ANSIBLE_STRATEGY: 'mitogen_linear',
     ANSIBLE_TIMEOUT: '60',
+    // A task's name comes when it begins, not with its first change: what takes long is named rightly.
+    ANSIBLE_DISPLAY_OK_HOSTS: 'true',
+    ANSIBLE_DISPLAY_SKIPPED_HOSTS: 'true',
     ANSIBLE_DEPRECATION_WARNINGS: 'false',
     ANSIBLE_SSH_COMMON_ARGS: sshArguments(site)
       .map((word) => `'${word}'`)
