@@ -1,10 +1,11 @@
 /** The first part of a deploy where servers come blank. */
-import type { Plan } from '#infra/site/plan.ts'
+import type { Plan, ServerPlan } from '#infra/site/plan.ts'
 import { stackId } from '#infra/stacks/site-stack.ts'
 import { cdktf } from '../cdktf.ts'
 import { orderReinstall, provision } from '../provision/provision.ts'
 import { LiveTable } from '../provision/table.ts'
 import { confirmed } from './ask.ts'
+import { remote } from './remote.ts'
 
 const say = (text: string) => void process.stdout.write(`${text}\n`)
 
@@ -41,6 +42,15 @@ export interface Reinstalls {
   readonly yes: readonly string[]
 }
 
+/** A member that vanishes is fenced: its power would go in the middle of the installation. One that is dead was fenced before. */
+async function leaveCluster(site: string, server: ServerPlan): Promise<void> {
+  const leave = 'if systemctl --quiet is-active corosync; then systemctl stop pacemaker corosync && echo left; fi'
+  const { code, out, error } = await remote(site, server, leave)
+  if (code === 255) say(`${server.name} does not answer, and is taken for dead`)
+  else if (code !== 0) throw new Error(`${server.name} does not leave the cluster: ${error || out}`)
+  else if (out === 'left') say(`${server.name} left the cluster; what the cluster moves runs elsewhere`)
+}
+
 /** Takes the operator's word; throws when it was not given. */
 export async function orderReinstalls(plan: Plan, { ask, yes }: Reinstalls): Promise<void> {
   const names = [...new Set([...ask, ...yes])]
@@ -59,6 +69,10 @@ export async function orderReinstalls(plan: Plan, { ask, yes }: Reinstalls): Pro
     )
   }
   for (const name of names) {
+    await leaveCluster(
+      plan.site,
+      plan.servers.find((server) => server.name === name)!,
+    )
     orderReinstall(plan, name)
     say(`${name} will be installed again`)
   }
