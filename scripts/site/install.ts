@@ -69,10 +69,7 @@ export async function orderReinstalls(plan: Plan, { ask, yes }: Reinstalls): Pro
     )
   }
   for (const name of names) {
-    await leaveCluster(
-      plan.site,
-      plan.servers.find((server) => server.name === name)!,
-    )
+    await leaveCluster(plan.site, plan.servers.find((server) => server.name === name)!)
     orderReinstall(plan, name)
     say(`${name} will be installed again`)
   }
