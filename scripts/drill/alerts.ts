@@ -16,8 +16,10 @@ const look_ms = 250
 const echo_ms = 5_000
 
 export interface Heard {
-  /** One for each event: a message that comes again with the same one is the bus's (QoS 1), not the server's word. */
+  /** The alert's and the event: `gw2/eth0/down/1795632124.462/cleared`. */
   readonly id: string
+  /** When the alert began, s since 1970; servers of the laboratory have this machine's clock. */
+  readonly since: number
   readonly event: 'raised' | 'cleared'
   readonly server: string
   readonly part: string
@@ -62,6 +64,13 @@ export function differences(wanted: readonly string[], heard: readonly Heard[]):
   ]
 }
 
+/**
+ * Whether an event counts. Not what the bus delivers again (QoS 1), which has the same id; nor what is still to be told of an
+ * alert that began before `from`, ms since 1970: a watch looks every 30 s, so what an earlier drill broke may end in this one. Pure.
+ */
+export const isNews = (event: Heard, heard: readonly Heard[], from: number): boolean =>
+  event.since * 1_000 >= from && !heard.some(({ id }) => id === event.id)
+
 export class AlertWatch {
   readonly heard: Heard[] = []
   readonly #child: ChildProcess
@@ -78,11 +87,12 @@ export class AlertWatch {
     const env = { ...process.env, TOKEN: readSecret(plan.site, 'services/admin-token') }
     const child = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'], env })
     const watch = new AlertWatch(child)
+    const from = Date.now()
     const lines = createInterface({ input: child.stdout })
     lines.on('line', (line) => {
       if (line === '{}') return
       const heard = JSON.parse(line) as Heard
-      if (!watch.heard.some(({ id }) => id === heard.id)) watch.heard.push(heard)
+      if (isNews(heard, watch.heard, from)) watch.heard.push(heard)
     })
     const [first] = await Promise.race([once(lines, 'line'), pause(told_time_max_ms).then(() => [undefined])])
     if (first === undefined) {

@@ -4,7 +4,7 @@ import { lab } from '#infra/sites/lab.ts'
 import { metal } from '#infra/sites/metal.ts'
 import { partOf } from '../lab/parts.ts'
 import { wiringOf } from '../lab/wiring.ts'
-import { alertsOfFeed, differences } from './alerts.ts'
+import { alertsOfFeed, differences, isNews } from './alerts.ts'
 import { brokenLinks, clusterView } from './cluster.ts'
 import { drills, drillsNamed } from './drills.ts'
 import { compare, percentile, ratesOf, silencesOf } from './measure.ts'
@@ -129,9 +129,21 @@ test('a feed takes its supplies, its switch, and what is plugged into that; each
   )
 })
 
+test('an event that comes again is no news, nor is what is told of an alert that began before', (t) => {
+  const event = (kind: 'raised' | 'cleared', since: number) => {
+    const id = `s/a/down/${since.toFixed(3)}/${kind}`
+    return { id, since, event: kind, server: 's', part: 'a', fault: 'down', where: 'w' }
+  }
+  const heard = [event('raised', 2)]
+  t.false(isNews(event('raised', 2), heard, 1_500))
+  t.false(isNews(event('cleared', 1), heard, 1_500))
+  t.true(isNews(event('cleared', 2), heard, 1_500))
+  t.true(isNews(event('raised', 3), heard, 1_500))
+})
+
 test('an alert that is missing, told twice, or of something else is named', (t) => {
   const heard = (event: 'raised' | 'cleared', part: string) => {
-    return { id: `s/${part}/down/1.000/${event}`, event, server: 's', part, fault: 'down', where: 'w' }
+    return { id: `s/${part}/down/1.000/${event}`, since: 1, event, server: 's', part, fault: 'down', where: 'w' }
   }
   const both = [heard('raised', 'a'), heard('cleared', 'a')]
   t.deepEqual(differences(['s a down, w'], both), [])
