@@ -87,12 +87,16 @@ export class AlertWatch {
     const env = { ...process.env, TOKEN: readSecret(plan.site, 'services/admin-token') }
     const child = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'], env })
     const watch = new AlertWatch(child)
-    const from = Date.now()
+    let from: number | undefined
     const lines = createInterface({ input: child.stdout })
     lines.on('line', (line) => {
-      if (line === '{}') return
+      // It listens, now or again.
+      if (line === '{}') {
+        from ??= Date.now()
+        return
+      }
       const heard = JSON.parse(line) as Heard
-      if (isNews(heard, watch.heard, from)) watch.heard.push(heard)
+      if (isNews(heard, watch.heard, from!)) watch.heard.push(heard)
     })
     const [first] = await Promise.race([once(lines, 'line'), pause(told_time_max_ms).then(() => [undefined])])
     if (first === undefined) {
