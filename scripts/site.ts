@@ -198,7 +198,7 @@ async function deploy(name: string, reinstalls: Reinstalls, until?: string): Pro
   await orderReinstalls(plan, reinstalls)
   const installed = plan.install !== null && (await installServers(plan))
   await lookAtMachines(plan)
-  const stacks = stackNames.filter((stack) => parts.indexOf(stack) <= last).map((stack) => stackId(name, stack))
+  const stacks = parts.slice(0, last + 1).flatMap((part) => (part === 'install' ? [] : [stackId(name, part)]))
   const configured = stacks.length > 0 && (await cdktf('deploy', stacks))
   forgetServers(plan)
   const changed = installed || configured

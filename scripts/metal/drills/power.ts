@@ -34,17 +34,10 @@ async function restored(bench: Bench): Promise<void> {
   }
 }
 
-/** Another server that has what a cluster fences with. */
-async function fencer(bench: Bench): Promise<ServerPlan | undefined> {
-  for (const peer of bench.running)
-    if (peer !== bench.server && (await bench.ssh(peer, 'command -v fence_ipmilan', [1, 127])) !== '') return peer
-  return undefined
-}
-
 /** Switches a server by its BMC: from another server as the cluster does, else from the desk. */
 async function fence(bench: Bench, action: 'off' | 'on'): Promise<{ from: string; s: number }> {
-  const { server, ground } = bench
-  const peer = await fencer(bench)
+  const { server, running, ground } = bench
+  const peer = running.find(({ name }) => name !== server.name)
   const { paths, user, secret } = server.bmc
   const { address, port } = paths[0]!
   const password = readSecret(ground.site, secret)
